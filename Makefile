@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+#
+# make demo    embeds, clusters and draws the example genomes
+# make check   runs every test that needs no GPU
+# make help    says what else there is
+
+-include config.mk
+
+PREFIX  ?= /usr/local
+CUDA    ?= auto
+DEPS    ?= yes
+CC      ?= cc
+CFLAGS  ?= -O3 -g
+PKG_CONFIG ?= pkg-config
+JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
+
+BUILD := build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
+comma := ,
+
+WARN  := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
+# No contraction: a product and a sum round twice on every machine.
+BASE  := -std=c11 -D_POSIX_C_SOURCE=200809L -I. -ffp-contract=off -pthread $(WARN)
+SAN   := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+
+# Asked when a recipe runs, not before: `make deps` may have to install them.
+LIBRARIES   := htslib libzstd libxxhash jansson
+LIBS_CFLAGS  = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null)
+LIBS         = $(shell $(PKG_CONFIG) --libs $(LIBRARIES) 2>/dev/null || \
+                 echo -lhts -lzstd -lxxhash -ljansson) -ldnnl -l:libgomp.so.1 -lm
+
+# The GPU side is a shared object of its own, loaded on request.
+NVCC      := $(shell command -v nvcc 2>/dev/null)
+CUDA_SRC  := $(sort $(wildcard kernels/cuda/*.cu))
+CUDA_WANT := $(if $(filter no,$(CUDA)),,$(if $(NVCC),$(CUDA_SRC)))
+ifeq ($(CUDA),yes)
+ifeq ($(NVCC),)
+$(error CUDA=yes, but nvcc is not on the PATH: install the CUDA toolkit or use CUDA=auto)
+endif
+endif
+
+LIB_SRC   := $(sort $(wildcard common/*.c kernels/*.c kernels/cpu/*.c))
+TOOL_SRC  := $(sort $(wildcard tools/dnas-*.c))
+TEST_SRC  := $(sort $(wildcard tests/unit/test_*.c tests/kernels/test_*.c tests/model/test_*.c))
+BENCH_SRC := $(sort $(wildcard tests/bench/bench_*.c))
+TOOLS     := $(TOOL_SRC:tools/%.c=$(BUILD)/bin/%)
+TESTS     := $(TEST_SRC:%.c=$(BUILD)/%)
+BENCHES   := $(BENCH_SRC:%.c=$(BUILD)/%)
+OBJ       := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(TOOL_SRC) $(TEST_SRC) $(BENCH_SRC))
+MAN       := $(sort $(wildcard man/*.[157]))
+
+.PHONY: all deps check check-gpu demo bench install uninstall clean config help lint
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(TOOLS)
+
+help:
+	@echo 'make             the tools, in build/bin'
+	@echo 'make demo        embed, cluster, score and draw the example genomes'
+	@echo 'make check       every test that needs no GPU'
+	@echo 'make check-gpu   the tests that need one'
+	@echo 'make bench       timings beside the limits of this machine'
+	@echo 'make lint        man pages, shell scripts and headers looked over'
+	@echo 'make install     to PREFIX (/usr/local) under DESTDIR; make uninstall undoes it'
+	@echo 'make config      what was found and how it will build'
+	@echo 'Settings, here or in config.mk: CUDA=auto|yes|no SANITIZE=address,undefined WERROR=1'
+	@echo '  DEPS=no (install nothing) CC= CFLAGS= PREFIX= DESTDIR= V=1 JOBS='
+
+config:
+	@echo 'compiler   $(CC) $(CFLAGS)'
+	@echo 'libraries  $(LIBS)'
+	@echo 'cuda       CUDA=$(CUDA), nvcc: $(or $(NVCC),not found), sources: $(words $(CUDA_SRC))'
+	@echo 'install    $(DESTDIR)$(PREFIX)'
+
+# ---- dependencies ----
+
+deps $(BUILD)/deps.ok:
+	@mkdir -p $(BUILD)
+	@CC='$(CC)' DEPS='$(DEPS)' sh deps.sh
+	@touch $(BUILD)/deps.ok
+
+# ---- build ----
+
+ifeq ($(V),)
+say = @echo '  $(1) $@';
+endif
+
+# Rebuilds what was built with other flags.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(BUILD)
+	@echo '$(CC) $(BASE) $(SAN) $(CFLAGS) $(LDFLAGS)' | cmp -s - $@ || \
+		echo '$(CC) $(BASE) $(SAN) $(CFLAGS) $(LDFLAGS)' > $@
+.PHONY: FORCE
+
+$(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
+	@mkdir -p $(@D)
+	$(call say,CC )$(CC) $(BASE) $(LIBS_CFLAGS) $(SAN) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/libdnas.a: $(LIB_SRC:%.c=$(BUILD)/%.o)
+	@rm -f $@
+	$(call say,AR )$(AR) rcs $@ $^
+
+LINK = $(CC) $(SAN) $(CFLAGS) -pthread -Wl,--as-needed $(LDFLAGS) -o $@ $< $(BUILD)/libdnas.a $(LIBS)
+
+$(BUILD)/bin/%: $(BUILD)/tools/%.o $(BUILD)/libdnas.a
+	@mkdir -p $(@D)
+	$(call say,LD )$(LINK)
+
+$(TESTS) $(BENCHES): %: %.o $(BUILD)/libdnas.a
+	$(call say,LD )$(LINK)
+
+-include $(OBJ:.o=.d)
+
+# ---- tests ----
+
+check: $(TOOLS) $(TESTS)
+	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' JOBS=$(JOBS) bash tests/run.sh $(TEST_ARGS)
+
+check-gpu: $(TOOLS) $(TESTS)
+	@DNAS_REQUIRE=cuda BUILD=$(abspath $(BUILD)) JOBS=1 bash tests/run.sh gpu
+
+bench: $(TOOLS) $(BENCHES)
+	@BUILD=$(abspath $(BUILD)) bash tests/bench/run.sh
+
+demo: $(TOOLS)
+	@BUILD=$(abspath $(BUILD)) bash examples/demo.sh
+
+lint:
+	@CC='$(CC)' CPPFLAGS='$(BASE) $(LIBS_CFLAGS)' bash tests/lint.sh
+
+# ---- install ----
+
+COMPLETIONS := $(PREFIX)/share/bash-completion/completions
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(COMPLETIONS)
+	install -m 755 $(TOOLS) $(DESTDIR)$(PREFIX)/bin
+	for m in $(MAN); do d=$(DESTDIR)$(PREFIX)/share/man/man$${m##*.}; \
+		install -d $$d && install -m 644 $$m $$d || exit 1; done
+	for t in $(notdir $(TOOLS)); do \
+		install -m 644 man/completion/dnas.bash $(DESTDIR)$(COMPLETIONS)/$$t || exit 1; done
+
+uninstall:
+	for t in $(notdir $(TOOLS)); do \
+		rm -f $(DESTDIR)$(PREFIX)/bin/$$t $(DESTDIR)$(COMPLETIONS)/$$t; done
+	for m in $(notdir $(MAN)); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m; done
+
+clean:
+	rm -rf build build-* demo
