@@ -29,7 +29,8 @@ void *dnas_xgrow(void *p, size_t *cap, size_t need, size_t size) __attribute__((
 char *dnas_xstrdup(const char *s) __attribute__((returns_nonnull));
 /* The first n bytes of s and a terminating 0. */
 char *dnas_xstrndup(const char *s, size_t n) __attribute__((returns_nonnull));
-char *dnas_xasprintf(const char *fmt, ...) __attribute__((returns_nonnull, format(printf, 1, 2)));
+char *dnas_xasprintf(const char *fmt, ...)
+    __attribute__((returns_nonnull, nonnull(1), format(printf, 1, 2)));
 
 #ifdef __cplusplus
 }

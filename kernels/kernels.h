@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * kernels.h - the contract of every operation on arrays, once.
+ *
+ * Arrays are dense and row-major; f32 is float, and shapes stand in brackets.
+ * A CPU kernel works on the calling thread alone: callers share work out over
+ * threads by a partition that the data fixes, so that the bits of a result
+ * never depend on the number of threads (oneDNN's bits depend on the number
+ * of rows, on its threads and on the API, so its calls have fixed shapes).
+ */
+#ifndef DNAS_KERNELS_H
+#define DNAS_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Counts the overlapping 4-mers of a text of letters.
+ *   counts   u64 [256]  added to; the 4-mer abcd has index 64 a + 16 b + 4 c + d, with
+ *                       A 0, C 1, G 2, T 3
+ *   letters  char [n]   A, C, G, T; a window with anything else (lower case too) is skipped
+ * n below 4 does nothing.  To count a long text in pieces, begin each piece with the last
+ * three letters of the one before. */
+void dnas_cpu_kmer4_count(uint64_t *counts, const char *letters, size_t n);
+/* The same counts by the loop that any processor runs; for tests and benchmarks. */
+void dnas_cpu_kmer4_count_plain(uint64_t *counts, const char *letters, size_t n);
+
+enum dnas_letters {
+    DNAS_LETTERS_ODD,   /* something that is no letter of the alphabet was met */
+    DNAS_LETTERS_ALL,   /* letters only */
+    DNAS_LETTERS_BASES, /* A, C, G and T only, after folding */
+};
+
+/* Copies n letters; unless keep_case, a-z become A-Z, then U becomes T.  What is no letter comes
+ * out as anything.  Returns what was met.
+ *   out, in  char [n]  may not overlap */
+enum dnas_letters dnas_cpu_letters_copy(char *out, const char *in, size_t n, int keep_case);
+/* The same by the loop that any processor runs; for tests and benchmarks. */
+enum dnas_letters dnas_cpu_letters_copy_plain(char *out, const char *in, size_t n, int keep_case);
+
+/* Copies the letters of whole and broken lines, without their line ends, and folds them as above,
+ * as far as that can be done in a hurry: it stops before what is neither a letter nor a line end,
+ * before the last few bytes, and where there is no version for the processor at once.
+ *   out, in       char [room], [n]    may not overlap
+ *   n_out         letters written     n_other  added to: those outside A, C, G, T
+ *   ended_line    set to whether the last byte used was a line end; left alone if none was used
+ * Returns how many bytes of `in` were used. */
+size_t dnas_cpu_letters_lines(char *out, size_t room, size_t *n_out, uint64_t *n_other,
+                              int *ended_line, const char *in, size_t n, int keep_case);
+
+/* out = a b^T, one call of oneDNN's sgemm on the calling thread.
+ *   out  f32 [M,N]      a  f32 [M,K]      b  f32 [N,K]      none may overlap
+ * M or N of 0 does nothing; K of 0 sets out to 0.  NaN and infinity go through.  The bits depend
+ * on M: results that must not depend on neighbours need calls of a fixed M. */
+void dnas_cpu_matmul_nt(float *out, const float *a, const float *b, size_t M, size_t N, size_t K);
+
+/* Squared distances of named rows of x to named rows of y, summed in double over 16 fixed lanes:
+ * the same bits on every x86-64 processor.  out[i] = |x[row[i]] - y[which[row[i]]]|^2.
+ *   out    f64 [n]
+ *   x      f32 [.,C]      row    u32 [n]  NULL: 0..n-1
+ *   y      f32 [.,C]      which  i32 [.]  by row of x; NULL: the first row of y for all */
+void dnas_cpu_distance2(double *out, const float *x, const uint32_t *row, const float *y,
+                        const int32_t *which, size_t n, size_t C);
+
+/* The same in f32, to one row y, f32 [C]. */
+void dnas_cpu_distance2_f32(float *out, const float *x, const uint32_t *row, const float *y,
+                            size_t n, size_t C);
+
+/* sum += the named rows of x, added in their order in double.
+ *   sum  f64 [C]      x  f32 [.,C]      row  u32 [n] */
+void dnas_cpu_rows_sum(double *sum, const float *x, const uint32_t *row, size_t n, size_t C);
+
+/* K centres made ready for dnas_cpu_assign; arrays are the caller's and stay in place. */
+struct dnas_centres {
+    size_t K, C;
+    const float *centre; /* [K,C] */
+    float *shifted;      /* [K,C]  centre - origin */
+    float *bias;         /* [K]    |shifted|^2 + 2 origin.shifted */
+    double longest;      /* the largest |shifted| */
+    double bias_max;     /* the largest |bias| */
+};
+
+/* Fills shifted, bias, longest and bias_max.
+ *   origin  f32 [C]  any point; the nearer the middle of the data, the fewer rows need a second
+ *                    look below */
+void dnas_cpu_centres_prepare(struct dnas_centres *c, const float *origin);
+
+/* The nearest centre of each row: the one of least dnas_cpu_distance2, ties to the lowest number.
+ * dnas_cpu_matmul_nt only narrows the choice, so the label depends neither on the processor nor
+ * on the rows beside it.
+ *   label    i32 [N]
+ *   upper    f64 [N]  no less than the distance (not squared) to the chosen centre
+ *   lower    f64 [N]  no more than the distance to any other centre; infinity if K = 1
+ *   x        f32 [N,C]
+ *   length   f64 [N]  |x|              reach  f64 [N]  |x - origin|
+ *   scratch  f32 [N,K]
+ * x and the centres must be finite; K of 0 is a bug. */
+void dnas_cpu_assign(int32_t *label, double *upper, double *lower, const float *x,
+                     const double *length, const double *reach, const struct dnas_centres *c,
+                     size_t N, float *scratch);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
