@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * embed.c - fixed features over batches of letters.  Contract: embed.h.
+ *
+ * A record inside a batch is embedded by the thread that has the batch.  One
+ * that spans batches is counted piece by piece; counts are whole numbers, so
+ * where the pieces are cut does not show in the result.
+ */
+#include "common/embed.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/msg.h"
+#include "common/threads.h"
+#include "common/xmem.h"
+#include "kernels/kernels.h"
+
+#define BATCH_LETTERS (512u << 10) /* with the counters, what a core's own cache holds */
+#define N_4MERS 256
+
+struct slot {
+    struct dnas_batch batch;
+    float *rows; /* [pieces,C] of the records that lie in this batch */
+    size_t rows_cap;
+    uint64_t counts[2][N_4MERS]; /* of a record that began before; of one that goes on */
+    uint64_t done_bytes, total_bytes;
+};
+
+struct job {
+    struct dnas_writer *w;
+    struct dnas_seq *seq;
+    const struct dnas_features *f;
+    size_t dims;
+    bool bf16;
+    struct slot *slots;
+    uint64_t counts[N_4MERS]; /* of the record that spans batches */
+    uint64_t length_bp;
+    uint16_t *narrow; /* a row as bf16 */
+};
+
+void dnas_embed_header(struct dnas_header *h, size_t C, bool bf16, json_t *embedding)
+{
+    dnas_header_init(h, DNAS_EMBEDDINGS);
+    dnas_header_add_column(h, "id", DNAS_UTF8, true, 0);
+    dnas_header_add_column(h, "embedding", bf16 ? DNAS_BF16 : DNAS_F32, false, (uint32_t)C);
+    dnas_header_add_column(h, "length_bp", DNAS_U32, false, 0);
+    dnas_header_add_column(h, "label", DNAS_UTF8, true, 0);
+    h->embedding = embedding;
+}
+
+static bool is_whole(const struct dnas_piece *p)
+{
+    return p->part == 0 && p->is_last;
+}
+
+static int fill(void *ctx, int slot, struct dnas_err *err)
+{
+    static const struct dnas_batch_options options = {.letters = BATCH_LETTERS, .overlap = 3};
+    struct job *j = ctx;
+    struct slot *s = &j->slots[slot];
+    int status = dnas_batch_fill(&s->batch, j->seq, &options, err);
+
+    dnas_seq_progress(j->seq, &s->done_bytes, &s->total_bytes);
+    return status;
+}
+
+static void embed_counts(const struct job *j, float *row, const uint64_t *counts)
+{
+    dnas_features_embed(j->f, row, counts);
+    if (j->dims != dnas_features_dims(j->f))
+        dnas_reduce_mean(row, row, dnas_features_dims(j->f), j->dims);
+}
+
+static int work(void *ctx, int slot, int worker, struct dnas_err *err)
+{
+    struct job *j = ctx;
+    struct slot *s = &j->slots[slot];
+    size_t D = dnas_features_dims(j->f); /* a row before it is reduced */
+
+    (void)worker;
+    (void)err;
+    s->rows = dnas_xgrow(s->rows, &s->rows_cap, s->batch.n_pieces * D, sizeof(*s->rows));
+    memset(s->counts, 0, sizeof(s->counts));
+    for (size_t i = 0; i < s->batch.n_pieces; i++) {
+        const struct dnas_piece *p = &s->batch.pieces[i];
+        const char *letters = s->batch.letters + p->letters;
+
+        if (is_whole(p)) {
+            uint64_t counts[N_4MERS] = {0};
+
+            dnas_cpu_kmer4_count(counts, letters, p->n);
+            embed_counts(j, s->rows + i * D, counts);
+        } else {
+            dnas_cpu_kmer4_count(s->counts[p->part == 0], letters, p->n);
+        }
+    }
+    return 0;
+}
+
+static int write_row(struct job *j, const struct slot *s, const struct dnas_piece *p,
+                     const float *row, uint64_t length_bp, struct dnas_err *err)
+{
+    uint32_t length = (uint32_t)length_bp; /* dnas_seq refuses more */
+
+    dnas_writer_text(j->w, DNAS_EMBED_ID, s->batch.text + p->id);
+    if (j->bf16) {
+        for (size_t i = 0; i < j->dims; i++)
+            j->narrow[i] = dnas_bf16_from_f32(row[i]);
+        dnas_writer_cell(j->w, DNAS_EMBED_VECTOR, j->narrow, j->dims);
+    } else {
+        dnas_writer_cell(j->w, DNAS_EMBED_VECTOR, row, j->dims);
+    }
+    dnas_writer_cell(j->w, DNAS_EMBED_LENGTH, &length, 1);
+    dnas_writer_text(j->w, DNAS_EMBED_LABEL, s->batch.text + p->label);
+    return dnas_writer_end_row(j->w, err);
+}
+
+/* A piece of a record that spans batches: its counts, and at the last its row. */
+static int drain_part(struct job *j, struct slot *s, const struct dnas_piece *p, float *row,
+                      struct dnas_err *err)
+{
+    const uint64_t *counts = s->counts[p->part == 0];
+
+    if (p->part == 0) {
+        memset(j->counts, 0, sizeof(j->counts));
+        j->length_bp = 0;
+    }
+    for (int k = 0; k < N_4MERS; k++)
+        j->counts[k] += counts[k];
+    j->length_bp += p->n_new;
+    if (!p->is_last)
+        return 0;
+    embed_counts(j, row, j->counts);
+    return write_row(j, s, p, row, j->length_bp, err);
+}
+
+static int drain(void *ctx, int slot, struct dnas_err *err)
+{
+    struct job *j = ctx;
+    struct slot *s = &j->slots[slot];
+    size_t D = dnas_features_dims(j->f);
+
+    for (size_t i = 0; i < s->batch.n_pieces; i++) {
+        const struct dnas_piece *p = &s->batch.pieces[i];
+        float *row = s->rows + i * D;
+        int status =
+            is_whole(p) ? write_row(j, s, p, row, p->n, err) : drain_part(j, s, p, row, err);
+
+        if (status != 0)
+            return -1;
+    }
+    dnas_progress("embedding", "sequences", dnas_writer_rows(j->w), s->done_bytes, s->total_bytes);
+    return 0;
+}
+
+int dnas_embed_features(struct dnas_writer *w, struct dnas_seq *s, const struct dnas_features *f,
+                        size_t dims, bool bf16, int n_threads, struct dnas_err *err)
+{
+    struct job j = {
+        .w = w, .seq = s, .f = f, .dims = dims ? dims : dnas_features_dims(f), .bf16 = bf16};
+    struct dnas_pipeline p = {.fill = fill,
+                              .work = work,
+                              .drain = drain,
+                              .ctx = &j,
+                              .n_slots = n_threads == 1 ? 1 : 2 * n_threads,
+                              .n_threads = n_threads};
+    int status;
+
+    j.slots = dnas_xzalloc((size_t)p.n_slots, sizeof(*j.slots));
+    j.narrow = dnas_xalloc(j.dims, sizeof(*j.narrow));
+    status = dnas_pipeline_run(&p, err);
+    for (int i = 0; i < p.n_slots; i++) {
+        dnas_batch_release(&j.slots[i].batch);
+        free(j.slots[i].rows);
+    }
+    free(j.slots);
+    free(j.narrow);
+    return status;
+}

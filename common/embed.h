@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * embed.h - sequences to EMBEDDINGS.
+ */
+#ifndef DNAS_EMBED_H
+#define DNAS_EMBED_H
+
+#include "common/features.h"
+#include "common/seq.h"
+#include "common/stream.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The columns of the EMBEDDINGS that the suite writes, in this order. */
+enum dnas_embed_column { DNAS_EMBED_ID, DNAS_EMBED_VECTOR, DNAS_EMBED_LENGTH, DNAS_EMBED_LABEL };
+
+/* The header of embeddings of C dimensions, f32 or bf16; `embedding` (what an
+ * embedding is) is taken. */
+void dnas_embed_header(struct dnas_header *h, size_t C, bool bf16, json_t *embedding);
+
+/* Embeds every record of s by fixed features, averaged down to `dims`
+ * dimensions where dims is not 0, into rows of w, whose header is
+ * dnas_embed_header's.  Memory does not grow with the input; rows come in the
+ * order of the records, the same for any number of threads.  0 or -1. */
+int dnas_embed_features(struct dnas_writer *w, struct dnas_seq *s, const struct dnas_features *f,
+                        size_t dims, bool bf16, int n_threads, struct dnas_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
