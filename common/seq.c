@@ -78,6 +78,24 @@ static int fill(struct dnas_seq *s, struct dnas_err *err)
     return got > 0 ? 1 : (int)got;
 }
 
+/* Makes the buffer hold the line at hand to its end, if there is room: what a
+ * file is shows in its first line, and a read may bring a few bytes only.
+ * 1, 0 at the end of the file, -1. */
+static int fill_line(struct dnas_seq *s, struct dnas_err *err)
+{
+    ptrdiff_t got = 1;
+
+    memmove(s->buf, s->buf + s->pos, s->n - s->pos);
+    s->n -= s->pos;
+    s->pos = 0;
+    while (got > 0 && s->n < BUFFER_BYTES && !memchr(s->buf, '\n', s->n)) {
+        got = dnas_in_read(s->in, s->buf + s->n, BUFFER_BYTES - s->n, err);
+        if (got > 0)
+            s->n += (size_t)got;
+    }
+    return got < 0 ? -1 : s->n > 0;
+}
+
 /* Appends the rest of the line to s->line and steps over the newline; the
  * carriage return of a DOS line is dropped. */
 static int read_line(struct dnas_seq *s, struct dnas_err *err)
@@ -138,10 +156,13 @@ static int skip_blank(struct dnas_seq *s, struct dnas_err *err)
 
 static int sniff_table(struct dnas_seq *s, struct dnas_err *err)
 {
+    int status = fill_line(s, err);
     char *newline = memchr(s->buf + s->pos, '\n', s->n - s->pos);
     size_t n = (newline ? (size_t)(newline - s->buf) : s->n) - s->pos;
     unsigned char first = (unsigned char)s->buf[s->pos];
 
+    if (status < 0)
+        return -1;
     if (memchr(s->buf + s->pos, '\t', n)) {
         s->format = FORMAT_TSV;
         return read_line(s, err); /* the header line */
@@ -159,7 +180,7 @@ static int sniff_table(struct dnas_seq *s, struct dnas_err *err)
 
 static int start_file(struct dnas_seq *s, struct dnas_err *err)
 {
-    int status = fill(s, err);
+    int status = fill_line(s, err);
 
     s->file_records = 0;
     if (status <= 0)
@@ -229,6 +250,7 @@ struct dnas_seq *dnas_seq_open(struct dnas_in *first, char *const *paths, int n_
     s->paths = paths;
     s->n_paths = n_paths;
     s->in = first;
+    s->pair_member = -1;
     set_text(&s->id, &s->id_cap, "", 0);
     set_text(&s->label, &s->label_cap, "", 0);
     if (options->n_shards > 0 && count_letters(s, err) != 0)
