@@ -17,7 +17,7 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 BUILD := build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
 comma := ,
 
-WARN  := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
+WARN  := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla -Wno-psabi $(if $(WERROR),-Werror)
 # No contraction: a product and a sum round twice on every machine.
 BASE  := -std=c11 -D_POSIX_C_SOURCE=200809L -I. -ffp-contract=off -pthread $(WARN)
 SAN   := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
@@ -38,6 +38,13 @@ $(error CUDA=yes, but nvcc is not on the PATH: install the CUDA toolkit or use C
 endif
 endif
 
+# Kernels on vectors are compiled for three instruction sets; one is chosen at run time.
+VECTOR_SRC := $(shell grep -l 'include "kernels/cpu/simd.h"' kernels/cpu/*.c)
+VECTOR_ISA := $(if $(filter x86_64 amd64,$(shell uname -m)),avx2 avx512)
+FLAGS_avx2   := -DDNAS_ISA=1 -mavx2 -mfma -mbmi2 -ffp-contract=fast
+FLAGS_avx512 := -DDNAS_ISA=2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mbmi2 \
+                -mprefer-vector-width=512 -ffp-contract=fast
+
 LIB_SRC   := $(sort $(wildcard common/*.c kernels/*.c kernels/cpu/*.c))
 TOOL_SRC  := $(sort $(wildcard tools/dnas-*.c))
 TEST_SRC  := $(sort $(wildcard tests/unit/test_*.c tests/kernels/test_*.c tests/model/test_*.c))
@@ -45,7 +52,9 @@ BENCH_SRC := $(sort $(wildcard tests/bench/bench_*.c))
 TOOLS     := $(TOOL_SRC:tools/%.c=$(BUILD)/bin/%)
 TESTS     := $(TEST_SRC:%.c=$(BUILD)/%)
 BENCHES   := $(BENCH_SRC:%.c=$(BUILD)/%)
-OBJ       := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(TOOL_SRC) $(TEST_SRC) $(BENCH_SRC))
+LIB_OBJ   := $(LIB_SRC:%.c=$(BUILD)/%.o) \
+             $(foreach i,$(VECTOR_ISA),$(VECTOR_SRC:%.c=$(BUILD)/%.$(i).o))
+OBJ       := $(LIB_OBJ) $(patsubst %.c,$(BUILD)/%.o,$(TOOL_SRC) $(TEST_SRC) $(BENCH_SRC))
 MAN       := $(sort $(wildcard man/*.[157]))
 
 .PHONY: all deps check check-gpu demo bench install uninstall clean config help lint
@@ -96,7 +105,14 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 	@mkdir -p $(@D)
 	$(call say,CC )$(CC) $(BASE) $(LIBS_CFLAGS) $(SAN) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/libdnas.a: $(LIB_SRC:%.c=$(BUILD)/%.o)
+define vector_rule
+$(BUILD)/%.$(1).o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
+	@mkdir -p $$(@D)
+	$(call say,CC )$(CC) $(BASE) $$(LIBS_CFLAGS) $(SAN) $(CFLAGS) $(FLAGS_$(1)) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach i,$(VECTOR_ISA),$(eval $(call vector_rule,$(i))))
+
+$(BUILD)/libdnas.a: $(LIB_OBJ)
 	@rm -f $@
 	$(call say,AR )$(AR) rcs $@ $^
 

@@ -57,6 +57,15 @@ size_t dnas_cpu_letters_lines(char *out, size_t room, size_t *n_out, uint64_t *n
  * on M: results that must not depend on neighbours need calls of a fixed M. */
 void dnas_cpu_matmul_nt(float *out, const float *a, const float *b, size_t M, size_t N, size_t K);
 
+/* out = scale a b + keep out, with rows that lie apart; one call of oneDNN's sgemm on the calling
+ * thread.
+ *   out  f32 [M,N]  rows ld_out apart; keep of 0: what is there does not matter
+ *   a    f32 [M,K]  rows ld_a apart
+ *   b    f32 [K,N], or with b_transposed [N,K], rows ld_b apart */
+void dnas_cpu_matmul(float *out, const float *a, const float *b, size_t M, size_t N, size_t K,
+                     size_t ld_out, size_t ld_a, size_t ld_b, float scale, float keep,
+                     int b_transposed);
+
 /* Squared distances of named rows of x to named rows of y, summed in double over 16 fixed lanes:
  * the same bits on every x86-64 processor.  out[i] = |x[row[i]] - y[which[row[i]]]|^2.
  *   out    f64 [n]
@@ -101,6 +110,53 @@ void dnas_cpu_centres_prepare(struct dnas_centres *c, const float *origin);
 void dnas_cpu_assign(int32_t *label, double *upper, double *lower, const float *x,
                      const double *length, const double *reach, const struct dnas_centres *c,
                      size_t N, float *scratch);
+
+/* ---- a network of BERT's kind, forward ---- */
+
+/* out[t] = table[ids[t]] + type: the tokens' embeddings.
+ *   out  f32 [T,C]      ids  u16 [T]  below V, else a bug
+ *   table  f32 [V,C]    type  f32 [C] */
+void dnas_cpu_embedding_fwd(float *out, const uint16_t *ids, const float *table, const float *type,
+                            size_t T, size_t V, size_t C);
+
+/* out = y w^T + bias + residual.
+ *   out       f32 [N,O]               y         f32 [N,I]
+ *   w         f32 [O,I]               bias      f32 [O]    NULL: 0
+ *   residual  f32 [N,O]  NULL: 0; may not be out */
+void dnas_cpu_linear_fwd(float *out, const float *y, const float *w, const float *bias,
+                         const float *residual, size_t N, size_t O, size_t I);
+
+/* out = (x - mean) / sqrt(var + eps) * weight + bias over each row of C; var is the biased
+ * estimate. out       f32 [N,C]  may be x                   mean, rstd  f32 [N]  saved for
+ * backward; NULL: x         f32 [N,C]                                                  not wanted
+ *   residual  f32 [N,C]  added to x first; NULL: 0  weight, bias  f32 [C]  bias NULL: 0
+ * N or C of 0 does nothing.  Relative error against the formula in double: 1e-6. */
+void dnas_cpu_layernorm_fwd(float *out, float *mean, float *rstd, const float *x,
+                            const float *residual, const float *weight, const float *bias, size_t N,
+                            size_t C, float eps);
+
+/* out = gelu(z) gate with [z | gate] a row of x; gelu(z) = z / 2 (1 + erf(z / sqrt 2)).
+ *   out  f32 [N,F]      x  f32 [N,2F]
+ * Error of gelu: 4e-7, and 2.3e-6 relative where z is above -5. */
+void dnas_cpu_geglu_fwd(float *out, const float *x, size_t N, size_t F);
+
+/* Attention of T tokens to each other in H heads, with ALiBi's bias for both directions:
+ *   p_ij = softmax_j( q_i k_j / sqrt(C/H) - slope |i - j| ),  out_i = sum_j p_ij v_j.
+ *   out       f32 [T,C]      qkv  f32 [T,3C]  rows [q | k | v], a head's channels side by side
+ *   slopes    f32 [H]        above 0
+ *   lse       f32 [H,T]      log of the softmax's denominator, for backward; NULL: not wanted
+ *   n_scores  added to: scores that were computed, H T^2 if none was skipped; NULL: not wanted
+ *   skip      leave out far keys that together cannot reach the last bit of a row's sum
+ *   scratch   f32 [dnas_cpu_attention_scratch(T, C/H)]
+ * T of 0 does nothing; C not a multiple of H is a bug.  NaN and infinity go through. */
+void dnas_cpu_attention_fwd(float *out, float *lse, uint64_t *n_scores, const float *qkv,
+                            const float *slopes, size_t T, size_t C, size_t H, int skip,
+                            float *scratch);
+size_t dnas_cpu_attention_scratch(size_t T, size_t head_dim);
+
+/* The mean of the rows, summed in double in their order.
+ *   out  f64 [C]      x  f32 [T,C]      T of 0: zero */
+void dnas_cpu_meanpool_fwd(double *out, const float *x, size_t T, size_t C);
 
 #ifdef __cplusplus
 }
