@@ -171,8 +171,9 @@ int dnas_convert_from_npy(struct dnas_out *out, const struct dnas_writer_options
     if ((ids && !lines.in) || (labels && dnas_labels_load(&table, labels, err) != 0) ||
         dnas_npy_read(&m, npy, DNAS_NPY_AS_F32, err) != 0)
         dnas_out_abandon(out, false);
-    else if (m.n_dims != 2 || m.shape[1] == 0 || m.shape[1] > UINT32_MAX) {
-        dnas_err_set(err, "%s: is not a matrix of rows and columns", npy);
+    else if (m.n_dims != 2 || m.shape[1] == 0 || m.shape[1] > DNAS_STREAM_MAX_DIM) {
+        dnas_err_set(err, "%s: is not a matrix of rows and 1 to %u columns", npy,
+                     DNAS_STREAM_MAX_DIM);
         dnas_out_abandon(out, false);
     } else {
         status = write_matrix(out, options, &m, &lines, labels ? &table : NULL, pg, err);

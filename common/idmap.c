@@ -132,7 +132,7 @@ static int add_label(struct dnas_labels *l, const char *path, size_t line_number
 {
     const char *tab = memchr(line, '\t', (size_t)(end - line));
     const char *label, *label_end;
-    size_t id, name;
+    size_t id, name, n_before = l->ids.n;
 
     if (!tab || tab == line)
         return dnas_err_set(err, "%s: line %zu is not 'id<TAB>label'", path, line_number);
@@ -145,7 +145,7 @@ static int add_label(struct dnas_labels *l, const char *path, size_t line_number
         return 0;
     name = dnas_idmap_add(&l->names, label, (size_t)(label_end - label));
     id = dnas_idmap_add(&l->ids, line, (size_t)(tab - line));
-    if (id < l->ids.n - 1 && l->name_of[id] != name)
+    if (id < n_before && l->name_of[id] != name)
         return dnas_err_set(err, "%s: line %zu gives '%s' a second label", path, line_number,
                             dnas_idmap_text(&l->ids, id));
     l->name_of = dnas_xgrow(l->name_of, &l->name_of_cap, id + 1, sizeof(*l->name_of));

@@ -505,3 +505,13 @@ void dnas_out_abandon(struct dnas_out *out, bool keep_part)
         close(out->fd);
     out_free(out);
 }
+
+int dnas_write_file(const char *path, const void *buf, size_t n, struct dnas_err *err)
+{
+    struct dnas_out *out = dnas_out_open(path, false, err);
+
+    if (out && dnas_out_write(out, buf, n, err) == 0)
+        return dnas_out_commit(out, err);
+    dnas_out_abandon(out, false);
+    return -1;
+}

@@ -97,6 +97,9 @@ int dnas_out_commit(struct dnas_out *out, struct dnas_err *err);
 /* After a failure: the part is removed, or left if `keep_part`.  NULL is fine. */
 void dnas_out_abandon(struct dnas_out *out, bool keep_part);
 
+/* Writes n bytes as the whole of path (NULL: standard output), in the same way. */
+int dnas_write_file(const char *path, const void *buf, size_t n, struct dnas_err *err);
+
 /* Whether dnas_out_open(path) would write a file under a .part name. */
 bool dnas_out_uses_part(const char *path);
 

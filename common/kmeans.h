@@ -48,7 +48,7 @@ struct dnas_kmeans {
     int n_iter;
     bool converged; /* false: max_iter came first */
     int start;      /* the start that was kept, from 0 */
-    size_t n_empty; /* centres without a row: more of them than there are different rows */
+    size_t n_empty; /* centres without a row, as when K exceeds the different rows */
 };
 
 /* Clusters the rows of x, f32 [N,C].
@@ -61,8 +61,8 @@ struct dnas_kmeans {
  * scikit-learn; but a row at its centre, or alone there, is left: so with fewer different rows
  * than K some centres stay empty.
  * Labels belong to the centres returned.  Memory beside x and the result: about
- * 28 N + 24 K C + n_threads (1024 (K + C)) bytes.  Time per iteration: O(N K C) at worst; rows
- * whose label provably cannot change are skipped (Hamerly 2010).
+ * 52 N + 20 K C + 1024 n_threads (K + C) bytes, and 4 (4 + ln K) N for k-means++.  Time per
+ * iteration: O(N K C) at worst; rows whose label provably cannot change are skipped (Hamerly 2010).
  * Returns 0, or -1 with out empty.  Release out with dnas_kmeans_release in both cases. */
 int dnas_kmeans_run(struct dnas_kmeans *out, const float *x, size_t N, size_t C,
                     const struct dnas_kmeans_options *options, struct dnas_err *err);

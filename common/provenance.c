@@ -42,6 +42,7 @@ static char *unique_id(const json_t *pg, const char *name)
 void dnas_provenance_add(struct dnas_header *h, const json_t *before, const struct dnas_tool *tool,
                          const struct dnas_common *common, const int64_t *seed)
 {
+    const char *command = common->command_line;
     json_t *line, *last;
     char *id;
 
@@ -53,11 +54,11 @@ void dnas_provenance_add(struct dnas_header *h, const json_t *before, const stru
         h->pg = json_array();
     last = json_object_get(json_array_get(h->pg, json_array_size(h->pg) - 1), "ID");
     id = unique_id(h->pg, tool->name);
+    if (!dnas_is_utf8(command, strlen(command)))
+        command = tool->name; /* JSON cannot hold it */
     line = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "ID", id, "PN", tool->name, "VN",
-                     DNAS_VERSION, "CL", common->command_line, "DV", "cpu", "IS", dnas_isa_name());
+                     DNAS_VERSION, "CL", command, "DV", "cpu", "IS", dnas_isa_name());
     free(id);
-    if (!line) /* the command line is not UTF-8 */
-        line = json_pack("{s:s, s:s, s:s}", "ID", tool->name, "PN", tool->name, "VN", DNAS_VERSION);
     if (last)
         json_object_set(line, "PP", last);
     if (seed) {

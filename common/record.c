@@ -104,3 +104,12 @@ bool dnas_is_utf8(const char *s, size_t n)
     }
     return true;
 }
+
+bool dnas_is_plain_text(const char *s, size_t n)
+{
+    bool control = false;
+
+    for (size_t i = 0; i < n; i++)
+        control |= (unsigned char)s[i] < 0x20;
+    return !control && dnas_is_utf8(s, n);
+}

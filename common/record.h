@@ -58,6 +58,9 @@ float dnas_f32_from_bf16(uint16_t b);
 
 /* Whether n bytes are UTF-8 (RFC 3629) without a 0. */
 bool dnas_is_utf8(const char *s, size_t n);
+/* The same without control characters (below 0x20): what a stream's texts and
+ * the names of its columns may be, so that TSV needs no escapes. */
+bool dnas_is_plain_text(const char *s, size_t n);
 
 #ifdef __cplusplus
 }

@@ -143,13 +143,12 @@ const char *dnas_seq_place(struct dnas_seq *s)
 
 /* ---- files ---- */
 
-/* Skips blank lines; 1 at a byte, 0 at the end, -1. */
-static int skip_blank(struct dnas_seq *s, struct dnas_err *err)
+/* Skips what is in `blank`; 1 at another byte, 0 at the end, -1. */
+static int skip_blank(struct dnas_seq *s, const char *blank, struct dnas_err *err)
 {
     int status;
 
-    while ((status = fill(s, err)) == 1 && s->buf[s->pos] != '\0' &&
-           strchr(" \t\r\n", s->buf[s->pos]))
+    while ((status = fill(s, err)) == 1 && s->buf[s->pos] != '\0' && strchr(blank, s->buf[s->pos]))
         s->pos++;
     return status;
 }
@@ -187,7 +186,7 @@ static int start_file(struct dnas_seq *s, struct dnas_err *err)
         return status; /* an empty file has no records and is fine */
     if (s->n >= 3 && memcmp(s->buf, "\xef\xbb\xbf", 3) == 0)
         s->pos = 3; /* the byte order mark that some editors put before UTF-8 */
-    status = skip_blank(s, err);
+    status = skip_blank(s, " \t\r\n", err);
     if (status < 0)
         return -1;
     if (status == 0)
@@ -414,7 +413,7 @@ static int find_record(struct dnas_seq *s, struct dnas_err *err)
         if (s->in && s->pair_member == 0) {
             status = fill(s, err); /* within a line: the second member */
         } else if (s->in) {
-            status = skip_blank(s, err);
+            status = skip_blank(s, s->format == FORMAT_TSV ? "\r\n" : " \t\r\n", err);
         }
         if (status < 0)
             return -1;

@@ -33,6 +33,7 @@ extern "C" {
 #define DNAS_STREAM_MAX_ROWS 65536u
 #define DNAS_STREAM_MAX_PAYLOAD (UINT64_C(1) << 33)
 #define DNAS_STREAM_MAX_COLUMNS 256
+#define DNAS_STREAM_MAX_DIM (1u << 24)
 
 /* What stands in a stream's header. */
 struct dnas_header {
@@ -140,6 +141,8 @@ void dnas_writer_text(struct dnas_writer *w, int column, const char *text);
 /* Ends the row; every cell must have been set once. */
 int dnas_writer_end_row(struct dnas_writer *w, struct dnas_err *err);
 uint64_t dnas_writer_rows(const struct dnas_writer *w);
+/* Blocks that are written for good. */
+uint64_t dnas_writer_blocks(const struct dnas_writer *w);
 /* Writes the end and commits the output; frees w, also on an error. */
 int dnas_writer_finish(struct dnas_writer *w, struct dnas_err *err);
 /* After a failure.  NULL is fine. */

@@ -8,8 +8,6 @@
 #include "common/stream.h"
 #include "common/xmem.h"
 
-#define MAX_DIM (1u << 24)
-
 void dnas_header_init(struct dnas_header *h, enum dnas_kind kind)
 {
     *h = (struct dnas_header){.kind = kind};
@@ -113,20 +111,12 @@ static int parse_shape(struct dnas_header *h, const char *name, int type, const 
         dnas_header_add_column(h, name, (enum dnas_type)type, true, 0);
         return 0;
     }
-    if (!json_is_integer(d) || json_integer_value(d) < 1 || json_integer_value(d) > MAX_DIM)
-        return dnas_err_set(err, "column '%s' has a size that is not 1 to %u", name, MAX_DIM);
+    if (!json_is_integer(d) || json_integer_value(d) < 1 ||
+        json_integer_value(d) > DNAS_STREAM_MAX_DIM)
+        return dnas_err_set(err, "column '%s' has a size that is not 1 to %u", name,
+                            DNAS_STREAM_MAX_DIM);
     dnas_header_add_column(h, name, (enum dnas_type)type, false, (uint32_t)json_integer_value(d));
     return 0;
-}
-
-static bool is_plain_name(const char *s)
-{
-    if (!*s)
-        return false;
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            return false;
-    return true;
 }
 
 static int parse_columns(struct dnas_header *h, const json_t *columns, struct dnas_err *err)
@@ -143,7 +133,7 @@ static int parse_columns(struct dnas_header *h, const json_t *columns, struct dn
         const char *name = json_string_value(json_object_get(c, "name"));
         const char *type = json_string_value(json_object_get(c, "type"));
 
-        if (!name || !is_plain_name(name) || !type)
+        if (!name || !*name || !dnas_is_plain_text(name, strlen(name)) || !type)
             return dnas_err_set(err, "column %zu of the header has no name or type", i + 1);
         if (dnas_header_find(h, name) >= 0)
             return dnas_err_set(err, "the header has two columns '%s'", name);

@@ -211,14 +211,10 @@ static int bad_block(const struct dnas_reader *r, const char *what, struct dnas_
                         rows_so_far(r), what);
 }
 
-/* The texts of a utf8 column: no control characters, valid UTF-8. */
-static bool texts_are_valid(const uint64_t *offsets, const char *values, uint64_t rows)
+static bool texts_are_plain(const uint64_t *offsets, const char *values, uint64_t rows)
 {
-    for (uint64_t i = 0; i < offsets[rows]; i++)
-        if ((unsigned char)values[i] < 0x20)
-            return false;
     for (uint64_t row = 0; row < rows; row++)
-        if (!dnas_is_utf8(values + offsets[row], offsets[row + 1] - offsets[row]))
+        if (!dnas_is_plain_text(values + offsets[row], offsets[row + 1] - offsets[row]))
             return false;
     return true;
 }
@@ -248,7 +244,7 @@ static int map_column(struct dnas_reader *r, int c, uint64_t rows, uint64_t n, u
         bytes = table + offsets[rows] * size;
         r->cells[c].offsets = offsets;
         r->cells[c].values = r->payload + *at + table;
-        if (col->type == DNAS_UTF8 && !texts_are_valid(offsets, r->cells[c].values, rows))
+        if (col->type == DNAS_UTF8 && !texts_are_plain(offsets, r->cells[c].values, rows))
             return bad_block(r, "has a text that is not UTF-8 or has control characters", err);
     }
     if (stream_pad(bytes) > left)

@@ -315,12 +315,7 @@ static void check_cell(struct dnas_writer *w, const struct dnas_column *col, con
                        size_t n)
 {
     if (col->type == DNAS_UTF8) {
-        const char *s = values;
-        bool ok = dnas_is_utf8(s, n);
-
-        for (size_t i = 0; ok && i < n; i++)
-            ok = (unsigned char)s[i] >= 0x20;
-        if (!ok)
+        if (!dnas_is_plain_text(values, n))
             dnas_err_set(&w->bad_cell, "column '%s' is not UTF-8 or has control characters",
                          col->name);
     } else if (w->header.kind == DNAS_EMBEDDINGS &&
@@ -370,6 +365,11 @@ int dnas_writer_copy_row(struct dnas_writer *w, const struct dnas_block *block, 
 uint64_t dnas_writer_rows(const struct dnas_writer *w)
 {
     return w->rows + w->block.n_rows;
+}
+
+uint64_t dnas_writer_blocks(const struct dnas_writer *w)
+{
+    return w->blocks;
 }
 
 static void writer_free(struct dnas_writer *w)

@@ -45,7 +45,7 @@ static size_t vector_stem(const char *name, uint32_t *i)
     errno = 0;
     v = strtoul(digits + 1, &end, 10);
     snprintf(again, sizeof(again), "%lu", v);
-    if (errno || v > (1u << 24) || strcmp(again, digits + 1) != 0)
+    if (errno || v >= DNAS_STREAM_MAX_DIM || strcmp(again, digits + 1) != 0)
         return 0;
     *i = (uint32_t)v;
     return (size_t)(digits - name);
@@ -86,8 +86,9 @@ static int add_columns(struct dnas_header *h, char **names, size_t n, struct dna
 
         if (dim > 0)
             names[i][strlen(names[i]) - 2] = '\0'; /* "_0" */
-        if (!*names[i] || !dnas_is_utf8(names[i], strlen(names[i])))
-            return dnas_err_set(err, "line 1 has a column without a name in UTF-8");
+        if (!*names[i] || !dnas_is_plain_text(names[i], strlen(names[i])))
+            return dnas_err_set(err, "line 1 has a column without a name, or one that is not "
+                                     "UTF-8 without control characters");
         if (dnas_header_find(h, names[i]) >= 0)
             return dnas_err_set(err, "line 1 has two columns '%s'", names[i]);
         if (h->n_columns == DNAS_STREAM_MAX_COLUMNS)

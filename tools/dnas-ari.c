@@ -140,8 +140,7 @@ static int run(struct ari *a, const char *path, struct dnas_err *err)
 {
     struct dnas_agreement score;
     struct dnas_text t = {0};
-    struct dnas_out *out = NULL;
-    int status = -1;
+    int status;
 
     if (a->truth && dnas_labels_load(&a->table, a->truth, err) != 0)
         return -1;
@@ -155,12 +154,7 @@ static int run(struct ari *a, const char *path, struct dnas_err *err)
         return dnas_err_set(err,
                             "no row has a true label: use --truth, or --labels when embedding");
     append_scores(&t, &score, a->json);
-    out = dnas_out_open(a->common.output, false, err);
-    if (out && dnas_out_write(out, t.data, t.n, err) == 0) {
-        status = dnas_out_commit(out, err);
-        out = NULL;
-    }
-    dnas_out_abandon(out, false);
+    status = dnas_write_file(a->common.output, t.data, t.n, err);
     free(t.data);
     if (status == 0)
         dnas_msg_closing(score.n_rows, "rows");

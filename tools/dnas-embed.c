@@ -2,17 +2,20 @@
  *
  * dnas-embed - sequences to embeddings.
  *
- * In:  FASTA or FASTQ
+ * In:  FASTA or FASTQ; for a network TOKENS, too
  * Out: EMBEDDINGS
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/embed.h"
+#include "common/embed_bert.h"
 #include "common/msg.h"
 #include "common/opt.h"
 #include "common/provenance.h"
 #include "common/seq_opt.h"
+#include "common/tokenize.h"
 
 static const char *const devices[] = {"auto", "cpu", "cuda", NULL};
 static const char *const types[] = {"f32", "bf16", NULL};
@@ -24,25 +27,57 @@ struct embed {
     struct dnas_seq_options seq_options;
     const char *model;
     int device, type, compat;
-    int64_t reduce;
+    int64_t reduce, window_bp, max_tokens;
     bool resume;
-    struct dnas_seq *seq;
-    struct dnas_features *features;
+    struct dnas_seq *seq;           /* the input: either this */
+    struct dnas_reader *reader;     /* or that */
+    struct dnas_features *features; /* the model: either this */
+    struct dnas_bert *bert;         /* or that */
     struct dnas_header header;
     struct dnas_writer *writer;
 };
 
+static size_t all_dims(const struct embed *e)
+{
+    return e->features ? dnas_features_dims(e->features) : dnas_bert_shape(e->bert)->C;
+}
+
+static json_t *describe_features(const struct embed *e)
+{
+    return json_pack("{s:s, s:s, s:s, s:I, s:b}", "model", dnas_features_name(e->features), "hash",
+                     dnas_features_hash(e->features), "pooling", "frequencies", "truncate_bp",
+                     (json_int_t)e->seq_options.truncate_bp, "keep_case",
+                     (int)e->seq_options.keep_case);
+}
+
+/* The same whether tokens were made here or before. */
+static json_t *describe_bert(const struct embed *e)
+{
+    json_t *o = json_pack("{s:s, s:s, s:s}", "model", "bert", "hash", dnas_bert_hash(e->bert),
+                          "pooling", "mean");
+    json_t *tokens = e->reader ? json_incref(dnas_reader_header(e->reader)->tokens) : NULL;
+
+    if (!e->reader) {
+        struct dnas_tokenize t = {.bpe = dnas_bert_tokenizer(e->bert),
+                                  .max_tokens = (size_t)e->max_tokens,
+                                  .window_bp = (size_t)e->window_bp};
+
+        tokens = dnas_tokenize_describe(&t, e->seq_options.truncate_bp, e->seq_options.keep_case);
+    }
+    if (tokens)
+        json_object_update(o, tokens);
+    json_decref(tokens);
+    return o;
+}
+
 static json_t *describe(const struct embed *e)
 {
-    json_t *o =
-        json_pack("{s:s, s:s, s:s, s:I, s:b, s:s}", "model", dnas_features_name(e->features),
-                  "hash", dnas_features_hash(e->features), "pooling", "frequencies", "truncate_bp",
-                  (json_int_t)e->seq_options.truncate_bp, "keep_case",
-                  (int)e->seq_options.keep_case, "compat", compats[e->compat]);
+    json_t *o = e->features ? describe_features(e) : describe_bert(e);
 
+    json_object_set_new(o, "compat", json_string(compats[e->compat]));
     if (e->reduce > 0)
         json_object_set_new(o, "reduce", json_integer(e->reduce));
-    json_object_set_new(o, "precision", json_string(types[e->type]));
+    json_object_set_new(o, "precision", json_string("f32"));
     json_object_set_new(o, "device", json_string("cpu"));
     return o;
 }
@@ -70,61 +105,149 @@ static int open_writer(struct embed *e, const struct dnas_tool *tool, struct dna
 {
     struct dnas_writer_options options = {.zstd_level = (int)e->common.zstd_level};
     struct dnas_out *out = dnas_out_open(e->common.output, e->resume, err);
-    size_t dims = e->reduce ? (size_t)e->reduce : dnas_features_dims(e->features);
+    const struct dnas_header *before = e->reader ? dnas_reader_header(e->reader) : NULL;
 
     if (!out)
         return -1;
-    dnas_embed_header(&e->header, dims, e->type == 1, describe(e));
-    e->header.shard = e->seq_options.shard;
-    e->header.n_shards = e->seq_options.n_shards;
-    dnas_provenance_add(&e->header, NULL, tool, &e->common, NULL);
+    dnas_embed_header(&e->header, e->reduce ? (size_t)e->reduce : all_dims(e), e->type == 1,
+                      describe(e));
+    if (before)
+        dnas_embed_bert_header(&e->header, before);
+    e->header.shard = before ? before->shard : e->seq_options.shard;
+    e->header.n_shards = before ? before->n_shards : e->seq_options.n_shards;
+    dnas_provenance_add(&e->header, before ? before->pg : NULL, tool, &e->common, NULL);
     e->writer = e->resume ? dnas_writer_resume(out, &e->header, &options, compare_id, e, err)
                           : dnas_writer_new(out, &e->header, &options, err);
     return e->writer ? 0 : -1;
 }
 
-static int open_sequences(struct embed *e, char **paths, int n_paths, struct dnas_err *err)
+/* A stream of tokens: read alone, and made by the model's tokenizer. */
+static int open_tokens(struct embed *e, struct dnas_in *in, int n_paths, struct dnas_err *err)
 {
-    struct dnas_in *first = dnas_in_open(n_paths > 0 ? paths[0] : NULL, err);
-    int is_stream = first ? dnas_in_is_stream(first, err) : -1;
+    const struct dnas_bpe *bpe = dnas_bert_tokenizer(e->bert);
+    const char *hash;
 
+    if (n_paths > 1 || e->seq_options.n_shards || e->seq_opt.labels || e->seq_opt.truncate_bp ||
+        e->seq_opt.keep_case || e->window_bp >= 0 || e->max_tokens > 0 || e->resume) {
+        dnas_err_set(err,
+                     "%s: is a stream of tokens; it is read alone, without --resume and the "
+                     "options about sequences",
+                     dnas_in_name(in));
+        dnas_in_close(in);
+        return -1;
+    }
+    e->reader = dnas_reader_on(in, err);
+    if (!e->reader || dnas_reader_expect(e->reader, DNAS_TOKENS, err) != 0)
+        return -1;
+    hash = json_string_value(json_object_get(dnas_reader_header(e->reader)->tokens, "tokenizer"));
+    if (hash && bpe && strcmp(hash, dnas_bpe_hash(bpe)) != 0)
+        return dnas_err_set(err, "%s: was made by another tokenizer than that of %s",
+                            dnas_reader_name(e->reader), e->model);
+    if (!hash || !bpe)
+        dnas_msg_note("the %s does not say which tokenizer it needs or had; taken as it is",
+                      hash ? "model" : "stream");
+    return 0;
+}
+
+static int open_sequences(struct embed *e, struct dnas_in *in, char **paths, int n_paths,
+                          struct dnas_err *err)
+{
+    if (e->bert && !dnas_bert_tokenizer(e->bert)) {
+        dnas_in_close(in);
+        return dnas_err_set(err,
+                            "%s: has no tokenizer.json, so it takes only streams of tokens "
+                            "(see dnas-tokenize)",
+                            e->model);
+    }
+    if (e->window_bp < 0)
+        e->window_bp = e->seq_options.truncate_bp ? 0 : DNAS_WINDOW_BP;
+    e->seq = dnas_seq_open(in, paths, n_paths, &e->seq_options, err);
+    if (e->seq && dnas_seq_is_csv(e->seq))
+        return dnas_err_set(err, "%s: holds pairs of sequences, not sequences", paths[0]);
+    return e->seq ? 0 : -1;
+}
+
+static int open_input(struct embed *e, char **paths, int n_paths, struct dnas_err *err)
+{
+    struct dnas_in *in = dnas_in_open(n_paths > 0 ? paths[0] : NULL, err);
+    int is_stream = in ? dnas_in_is_stream(in, err) : -1;
+
+    if (is_stream == 1 && e->bert)
+        return open_tokens(e, in, n_paths, err);
+    if (is_stream == 0)
+        return open_sequences(e, in, paths, n_paths, err);
     if (is_stream == 1)
         dnas_err_set(err,
                      "%s: is a dnas stream, and %s is counted from sequences: give FASTA or FASTQ",
-                     dnas_in_name(first), dnas_features_name(e->features));
-    if (is_stream != 0) {
-        dnas_in_close(first);
+                     dnas_in_name(in), dnas_features_name(e->features));
+    dnas_in_close(in);
+    return -1;
+}
+
+static int embed_all(struct embed *e, struct dnas_err *err)
+{
+    int n_threads = (int)e->common.threads;
+    struct dnas_embed_bert b = {.bert = e->bert,
+                                .dims = (size_t)e->reduce,
+                                .bf16 = e->type == 1,
+                                .n_threads = n_threads,
+                                .max_tokens = (size_t)e->max_tokens};
+
+    if (e->features)
+        return dnas_embed_features(e->writer, e->seq, e->features, (size_t)e->reduce, e->type == 1,
+                                   n_threads, err);
+    b.window_bp = e->reader ? 0 : (size_t)e->window_bp;
+    if ((e->reader ? dnas_embed_bert_tokens(&b, e->writer, e->reader, err)
+                   : dnas_embed_bert_sequences(&b, e->writer, e->seq, err)) != 0)
         return -1;
-    }
-    e->seq = dnas_seq_open(first, paths, n_paths, &e->seq_options, err);
-    return e->seq ? 0 : -1;
+    dnas_progress_end();
+    dnas_msg_verbose("%llu tokens", (unsigned long long)b.n_tokens);
+    return 0;
 }
 
 static int run(struct embed *e, const struct dnas_tool *tool, char **paths, int n_paths,
                struct dnas_err *err)
 {
+    struct dnas_writer *w;
     uint64_t n_rows;
 
-    if (open_sequences(e, paths, n_paths, err) != 0 || open_writer(e, tool, err) != 0)
+    if (open_input(e, paths, n_paths, err) != 0 || open_writer(e, tool, err) != 0 ||
+        embed_all(e, err) != 0)
         return -1;
-    if (dnas_embed_features(e->writer, e->seq, e->features, (size_t)e->reduce, e->type == 1,
-                            (int)e->common.threads, err) != 0)
+    w = e->writer;
+    e->writer = NULL; /* finishing frees it, whatever comes */
+    n_rows = dnas_writer_rows(w);
+    if (dnas_writer_finish(w, err) != 0)
         return -1;
-    n_rows = dnas_writer_rows(e->writer);
-    if (dnas_writer_finish(e->writer, err) != 0) {
-        e->writer = NULL;
-        return -1;
-    }
-    e->writer = NULL;
-    dnas_seq_notes(e->seq);
+    if (e->seq)
+        dnas_seq_notes(e->seq);
     dnas_msg_closing(n_rows, "sequences");
     return 0;
+}
+
+/* Opens the model.  -1 to go on, or the exit status. */
+static int open_model(struct embed *e, struct dnas_err *err)
+{
+    struct dnas_features_options options = {.compat_dnaberts = e->compat == 1};
+
+    if (dnas_features_is_spec(e->model))
+        e->features = dnas_features_new(e->model, &options, err);
+    else if (access(e->model, F_OK) == 0)
+        e->bert = dnas_bert_open(e->model, err);
+    else
+        return dnas_usage_error("-m '%s' is neither a file nor one of tnf, tnf-canonical, tnf-k, "
+                                "dna2vec:FILE",
+                                e->model);
+    if (e->features || e->bert)
+        return -1;
+    dnas_msg_error("%s", err->msg);
+    return 1;
 }
 
 /* What the table of options cannot check.  -1 to go on, or the exit status. */
 static int check(struct embed *e, struct dnas_err *err)
 {
-    struct dnas_features_options options = {.compat_dnaberts = e->compat == 1};
+    int status;
 
     if (!e->model)
         return dnas_usage_error("no model given: -m tnf-canonical needs no file");
@@ -132,23 +255,30 @@ static int check(struct embed *e, struct dnas_err *err)
         return dnas_usage_error("--device cuda: this build has no CUDA; use --device cpu");
     if (e->resume && !dnas_out_uses_part(e->common.output))
         return dnas_usage_error("--resume needs -o with the name of a regular file");
-    if (!dnas_features_is_spec(e->model))
-        return dnas_usage_error("-m '%s' is none of tnf, tnf-canonical, tnf-k, dna2vec:FILE",
+    if (e->seq_opt.truncate_bp && e->window_bp > 0)
+        return dnas_usage_error("--truncate and --window exclude each other");
+    status = open_model(e, err);
+    if (status >= 0)
+        return status;
+    if (e->features && (e->window_bp >= 0 || e->max_tokens > 0))
+        return dnas_usage_error("--window and --max-tokens are for networks; %s counts whole "
+                                "sequences",
                                 e->model);
-    e->features = dnas_features_new(e->model, &options, err);
-    if (!e->features) {
-        dnas_msg_error("%s", err->msg);
-        return 1;
-    }
-    if ((size_t)e->reduce > dnas_features_dims(e->features))
+    if (e->bert && e->max_tokens > 0 && dnas_bert_tokenizer(e->bert) &&
+        (size_t)e->max_tokens < dnas_bpe_n_specials(dnas_bert_tokenizer(e->bert)))
+        return dnas_usage_error("--max-tokens %lld leaves no room for the special tokens",
+                                (long long)e->max_tokens);
+    if ((size_t)e->reduce > all_dims(e))
         return dnas_usage_error("--reduce %lld is more than the %zu dimensions of %s",
-                                (long long)e->reduce, dnas_features_dims(e->features), e->model);
+                                (long long)e->reduce, all_dims(e), e->model);
     return dnas_seq_opt_resolve(&e->seq_opt, &e->seq_options);
 }
 
 static void release(struct embed *e)
 {
     dnas_seq_close(e->seq);
+    dnas_reader_close(e->reader);
+    dnas_bert_close(e->bert);
     dnas_features_free(e->features);
     dnas_header_release(&e->header);
     dnas_seq_opt_release(&e->seq_opt);
@@ -157,10 +287,10 @@ static void release(struct embed *e)
 
 int main(int argc, char **argv)
 {
-    struct embed e = {.device = 0};
+    struct embed e = {.window_bp = -1};
     const struct dnas_opt opts[] = {
         {'m', "model", "MODEL", DNAS_OPT_TEXT, &e.model, 0, 0, NULL,
-         "tnf, tnf-canonical, tnf-k or dna2vec:FILE.npy"},
+         "tnf, tnf-canonical, tnf-k, dna2vec:FILE.npy, or a model's file or folder"},
         {'d', "device", "DEVICE", DNAS_OPT_CHOICE, &e.device, 0, 0, devices,
          "auto, cpu or cuda; auto may fall back"},
         {0, "output-type", "TYPE", DNAS_OPT_CHOICE, &e.type, 0, 0, types,
@@ -169,6 +299,10 @@ int main(int argc, char **argv)
          "average neighbouring dimensions down to DIMS"},
         {0, "compat", "WHAT", DNAS_OPT_CHOICE, &e.compat, 0, 0, compats,
          "none, or dnabert-s: tnf-k with the letter order of the paper's code"},
+        {0, "window", "BP", DNAS_OPT_INT, &e.window_bp, 0, 1e9, NULL,
+         "networks: embed windows of BP letters [10000; 0: none; none with --truncate]"},
+        {0, "max-tokens", "N", DNAS_OPT_INT, &e.max_tokens, 1, 1e9, NULL,
+         "networks: cut windows to N tokens, the special ones included"},
         DNAS_SEQ_OPTIONS(e.seq_opt),
         {0, "resume", NULL, DNAS_OPT_FLAG, &e.resume, 0, 0, NULL,
          "go on with the FILE.part that a broken run left (needs -o)"},
@@ -195,10 +329,10 @@ int main(int argc, char **argv)
         status = run(&e, &tool, paths, n_paths, &err) == 0 ? 0 : 1;
         if (status != 0)
             dnas_msg_error("%s", err.msg);
-        if (e.writer && dnas_out_uses_part(e.common.output) && dnas_writer_rows(e.writer) > 0)
+        if (e.writer && dnas_out_uses_part(e.common.output) && dnas_writer_blocks(e.writer) > 0)
             dnas_msg_note("finished rows are kept in %s.part: --resume goes on with them",
                           e.common.output);
-        dnas_writer_abandon(e.writer, e.writer && dnas_writer_rows(e.writer) > 0);
+        dnas_writer_abandon(e.writer, e.writer && dnas_writer_blocks(e.writer) > 0);
     }
     release(&e);
     return dnas_finish(status);

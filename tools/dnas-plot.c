@@ -37,16 +37,6 @@ struct plot {
     char x_title[64], y_title[64];
 };
 
-static int write_svg(const struct plot *p, const char *svg, size_t n, struct dnas_err *err)
-{
-    struct dnas_out *out = dnas_out_open(p->common.output, false, err);
-
-    if (out && dnas_out_write(out, svg, n, err) == 0)
-        return dnas_out_commit(out, err);
-    dnas_out_abandon(out, false);
-    return -1;
-}
-
 /* The clusters of the rows, joined by id, named "cluster 7". */
 static int join_clusters(struct plot *p, struct dnas_err *err)
 {
@@ -145,7 +135,7 @@ static int draw_scatter(const struct plot *p, struct dnas_err *err)
         names[i] = dnas_idmap_text(&p->names, i);
     status = dnas_svg_scatter(&svg, &n, &s, err);
     if (status == 0)
-        status = write_svg(p, svg, n, err);
+        status = dnas_write_file(p->common.output, svg, n, err);
     free(svg);
     free(names);
     return status;
@@ -201,7 +191,7 @@ static int plot_curves(const struct plot *p, struct dnas_err *err)
                               is_stdin ? "standard input" : p->curves);
     } else {
         dnas_svg_curves(&svg, &n, &c);
-        status = write_svg(p, svg, n, err);
+        status = dnas_write_file(p->common.output, svg, n, err);
         free(svg);
     }
     dnas_svg_table_release(&t);

@@ -140,7 +140,7 @@ static int train(struct tokenize *k, struct dnas_seq *s, struct dnas_err *err)
     struct dnas_bpe_trainer *tr = dnas_bpe_trainer_new((size_t)k->train, DNAS_BPE_TRAIN_TOKEN_LEN);
     struct dnas_out *out = dnas_out_open(k->common.output, false, err);
     char *json = NULL;
-    size_t n_vocab;
+    size_t n_vocab = 0;
     int status = -1;
 
     if (out && add_records(tr, s, err) == 0)
@@ -196,6 +196,10 @@ static int check(struct tokenize *k, struct dnas_err *err)
 
     if (!k->tokenizer == !k->train)
         return dnas_usage_error("give either -T with a tokenizer.json or --train with a size");
+    if (k->train &&
+        (k->max_tokens || k->window_bp >= 0 || k->common.zstd_level || k->seq_opt.labels))
+        return dnas_usage_error("--train takes whole sequences and writes JSON: no --max-tokens, "
+                                "--window, --labels or --zstd");
     if (k->seq_opt.truncate_bp && k->window_bp > 0)
         return dnas_usage_error("--truncate and --window exclude each other");
     status = dnas_seq_opt_resolve(&k->seq_opt, &k->seq_options);

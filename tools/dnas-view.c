@@ -5,6 +5,7 @@
  * In:  any stream; with --from-npy and --from-tsv a matrix or a table
  * Out: TSV, JSON lines, an .npy file; EMBEDDINGS or what the table holds
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "common/opt.h"
 #include "common/provenance.h"
 #include "common/stream.h"
+#include "common/text.h"
 
 struct view {
     struct dnas_common common;
@@ -23,18 +25,23 @@ struct view {
     uint64_t first_row, end_row; /* of --rows, from 0, the end not included */
 };
 
-static int print_header(const struct dnas_reader *r)
+static int print_header(const struct view *v, const struct dnas_reader *r, struct dnas_err *err)
 {
     char *json = dnas_header_json(dnas_reader_header(r), JSON_INDENT(2));
+    struct dnas_text t = {0};
+    int status;
 
-    puts(json);
+    dnas_text_printf(&t, "%s\n", json);
+    status = dnas_write_file(v->common.output, t.data, t.n, err);
     free(json);
-    return 0;
+    free(t.data);
+    return status;
 }
 
 /* -c and --check: every byte is read and every hash compared. */
 static int count_rows(const struct view *v, struct dnas_reader *r, struct dnas_err *err)
 {
+    struct dnas_text t = {0};
     struct dnas_block b;
     int status;
 
@@ -45,12 +52,14 @@ static int count_rows(const struct view *v, struct dnas_reader *r, struct dnas_e
         return -1;
     dnas_progress_end();
     if (v->check)
-        printf("%s: whole: %s, %" PRIu64 " rows in %" PRIu64 " blocks\n", dnas_reader_name(r),
-               dnas_kind_name(dnas_reader_header(r)->kind), dnas_reader_rows(r),
-               dnas_reader_blocks(r));
+        dnas_text_printf(&t, "%s: whole: %s, %" PRIu64 " rows in %" PRIu64 " blocks\n",
+                         dnas_reader_name(r), dnas_kind_name(dnas_reader_header(r)->kind),
+                         dnas_reader_rows(r), dnas_reader_blocks(r));
     else
-        printf("%" PRIu64 "\n", dnas_reader_rows(r));
-    return 0;
+        dnas_text_printf(&t, "%" PRIu64 "\n", dnas_reader_rows(r));
+    status = dnas_write_file(v->common.output, t.data, t.n, err);
+    free(t.data);
+    return status;
 }
 
 /* Copies rows to the writer; a damaged stream is an error unless salvaging. */
@@ -117,7 +126,7 @@ static int view_stream(const struct view *v, const struct dnas_tool *tool, const
     if (!r)
         return -1;
     if (v->header)
-        status = print_header(r);
+        status = print_header(v, r, err);
     else if (v->count || v->check)
         status = count_rows(v, r, err);
     else if (v->npy)
@@ -157,27 +166,36 @@ static int from_npy(const struct view *v, const struct dnas_tool *tool, struct d
     return status;
 }
 
+/* A number of digits alone, from 1; moves *text behind it.  0: there is none. */
+static uint64_t parse_row(const char **text)
+{
+    size_t n = strspn(*text, "0123456789");
+    uint64_t row;
+
+    errno = 0;
+    row = n > 0 ? strtoull(*text, NULL, 10) : 0;
+    *text += n;
+    return errno ? 0 : row;
+}
+
 /* "5", "5-9", "5-": rows from 1, both ends included. */
 static bool parse_rows(struct view *v)
 {
-    char *end;
+    const char *text = v->rows;
+    uint64_t first;
 
     v->end_row = UINT64_MAX;
-    if (!v->rows)
+    if (!text)
         return true;
-    v->first_row = strtoull(v->rows, &end, 10);
-    if (end == v->rows || v->first_row < 1 || *v->rows == '-')
+    first = parse_row(&text);
+    v->first_row = first - 1;
+    if (*text == '\0')
+        v->end_row = first;
+    else if (*text++ != '-')
         return false;
-    v->end_row = v->first_row--;
-    if (*end == '\0')
-        return true;
-    if (*end != '-')
-        return false;
-    v->end_row = UINT64_MAX;
-    if (end[1] == '\0')
-        return true;
-    v->end_row = strtoull(end + 1, &end, 10);
-    return *end == '\0' && v->end_row > v->first_row;
+    else if (*text)
+        v->end_row = parse_row(&text);
+    return first > 0 && v->end_row >= first && *text == '\0';
 }
 
 /* What the table of options cannot check.  -1 to go on, or the exit status. */
@@ -196,6 +214,10 @@ static int check(struct view *v, int n_operands)
         return dnas_usage_error("--ids and --labels go with --from-npy");
     if (!parse_rows(v))
         return dnas_usage_error("--rows takes N, N-M or N- with 1 <= N <= M, not '%s'", v->rows);
+    if (v->npy && v->common.output)
+        return dnas_usage_error("--npy names its own file and leaves nothing for -o");
+    if (v->common.zstd_level && !from && !v->salvage)
+        return dnas_usage_error("--zstd goes with --salvage, --from-npy and --from-tsv");
     if (v->rows && (v->header || v->count || v->check || v->npy || from))
         return dnas_usage_error("--rows goes with TSV, --json and --salvage");
     return -1;

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * bert.c - the network of DNABERT-2 and DNABERT-S.  Contract: bert.h.
+ */
+#include "common/bert.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/io.h"
+#include "common/weights.h"
+#include "common/xmem.h"
+#include "kernels/kernels.h"
+
+#define MAX_CONFIG ((size_t)1 << 20)
+/* Rows of the feed-forward part at a time: its width is 8 C, so a whole
+ * sequence of it would be most of a thread's memory. */
+#define FEED_ROWS 512
+
+struct layer {
+    const float *qkv_w, *qkv_b; /* [3C,C] [3C] */
+    const float *out_w, *out_b; /* [C,C] [C] */
+    const float *norm1_w, *norm1_b;
+    const float *gated_w;         /* [2F,C] */
+    const float *down_w, *down_b; /* [C,F] [C] */
+    const float *norm2_w, *norm2_b;
+};
+
+struct dnas_bert {
+    struct dnas_bert_shape shape;
+    struct dnas_weights *weights;
+    struct dnas_bpe *bpe;
+    const float *words, *type; /* [V,C]; row 0 of the token types [C] */
+    const float *norm_w, *norm_b;
+    struct layer *layers; /* [L] */
+    float *slopes;        /* [H] */
+    char hash[DNAS_WEIGHTS_HASH_SIZE];
+};
+
+struct dnas_bert_run {
+    size_t T; /* that there is room for */
+    float *x, *qkv, *mixed, *scratch;
+    float *wide, *gated; /* [FEED_ROWS,2F] [FEED_ROWS,F] */
+    uint64_t n_scores;
+};
+
+/* ---- opening ---- */
+
+static int positive(const json_t *config, const char *key, size_t max, size_t *out,
+                    struct dnas_err *err)
+{
+    const json_t *v = json_object_get(config, key);
+
+    if (!json_is_integer(v) || json_integer_value(v) < 1 || (uint64_t)json_integer_value(v) > max)
+        return dnas_err_set(err, "the config has no '%s' from 1 to %zu", key, max);
+    *out = (size_t)json_integer_value(v);
+    return 0;
+}
+
+/* A member that, where it is there, must have this value. */
+static int only(const json_t *config, const char *key, const char *value, struct dnas_err *err)
+{
+    const json_t *v = json_object_get(config, key);
+
+    if (v && (!json_is_string(v) || strcmp(json_string_value(v), value) != 0))
+        return dnas_err_set(err, "the config asks for another network: its '%s' is not \"%s\"", key,
+                            value);
+    return 0;
+}
+
+static int parse_shape(struct dnas_bert_shape *s, const json_t *config, struct dnas_err *err)
+{
+    const json_t *eps = json_object_get(config, "layer_norm_eps");
+
+    if (!json_is_object(config))
+        return dnas_err_set(err, "the config is not a JSON object");
+    if (only(config, "model_type", "bert", err) != 0 ||
+        only(config, "hidden_act", "gelu", err) != 0 ||
+        only(config, "position_embedding_type", "alibi", err) != 0)
+        return -1;
+    if (positive(config, "num_hidden_layers", 1000, &s->L, err) != 0 ||
+        positive(config, "hidden_size", 1 << 16, &s->C, err) != 0 ||
+        positive(config, "num_attention_heads", 1 << 12, &s->H, err) != 0 ||
+        positive(config, "intermediate_size", 1 << 18, &s->F, err) != 0 ||
+        positive(config, "vocab_size", 65536, &s->V, err) != 0)
+        return -1;
+    if (s->C % s->H != 0)
+        return dnas_err_set(err, "the config has %zu channels, which %zu heads do not divide", s->C,
+                            s->H);
+    s->eps = eps ? (float)json_number_value(eps) : 1e-12f;
+    if (!(s->eps > 0 && s->eps < 1))
+        return dnas_err_set(err, "the config's 'layer_norm_eps' is not between 0 and 1");
+    return 0;
+}
+
+/* The tensors that the network uses, taken one by one and ticked off. */
+struct taking {
+    struct dnas_weights *w;
+    char *prefix;
+    const char **names; /* without the prefix */
+    size_t n, cap;
+};
+
+static const float *take(struct taking *t, size_t rows, size_t columns, struct dnas_err *err,
+                         const char *fmt, size_t layer)
+{
+    char *name = dnas_xasprintf(fmt, layer);
+    const struct dnas_tensor *x = dnas_weights_find(t->w, t->prefix, name);
+    bool fits = x && x->n_dims == (columns ? 2 : 1) && x->shape[0] == rows &&
+                (!columns || x->shape[1] == columns);
+    const float *data = NULL;
+
+    t->names = dnas_xgrow(t->names, &t->cap, t->n + 1, sizeof(*t->names));
+    t->names[t->n++] = name;
+    if (!x)
+        dnas_err_set(err, "the tensor '%s%s' is missing", t->prefix, name);
+    else if (!fits)
+        dnas_err_set(err, "the tensor '%s' does not have the shape that the config gives it",
+                     x->name);
+    else if (dnas_tensor_check_finite(t->w, x, err) == 0)
+        data = dnas_tensor_f32(t->w, x, err);
+    return data;
+}
+
+static bool take_layer(struct taking *t, struct layer *y, size_t l, const struct dnas_bert_shape *s,
+                       struct dnas_err *err)
+{
+    size_t C = s->C, F = s->F;
+#define TAKE(field, rows, columns, name)                                                           \
+    (y->field = take(t, rows, columns, err, "encoder.layer.%zu." name, l))
+
+    return TAKE(qkv_w, 3 * C, C, "attention.self.Wqkv.weight") &&
+           TAKE(qkv_b, 3 * C, 0, "attention.self.Wqkv.bias") &&
+           TAKE(out_w, C, C, "attention.output.dense.weight") &&
+           TAKE(out_b, C, 0, "attention.output.dense.bias") &&
+           TAKE(norm1_w, C, 0, "attention.output.LayerNorm.weight") &&
+           TAKE(norm1_b, C, 0, "attention.output.LayerNorm.bias") &&
+           TAKE(gated_w, 2 * F, C, "mlp.gated_layers.weight") &&
+           TAKE(down_w, C, F, "mlp.wo.weight") && TAKE(down_b, C, 0, "mlp.wo.bias") &&
+           TAKE(norm2_w, C, 0, "mlp.layernorm.weight") && TAKE(norm2_b, C, 0, "mlp.layernorm.bias");
+#undef TAKE
+}
+
+static bool was_taken(const struct taking *t, const char *name)
+{
+    size_t n = strlen(t->prefix);
+
+    if (strncmp(name, t->prefix, n) != 0)
+        return false;
+    for (size_t i = 0; i < t->n; i++)
+        if (strcmp(t->names[i], name + n) == 0)
+            return true;
+    return false;
+}
+
+/* A tensor that nobody takes is an error, but for the heads of other tasks. */
+static int refuse_surplus(const struct taking *t, struct dnas_err *err)
+{
+    static const char *const heads[] = {"pooler.dense.", "cls.predictions."};
+
+    for (size_t i = 0; i < dnas_weights_n(t->w); i++) {
+        const char *name = dnas_weights_tensor(t->w, i)->name;
+        bool known = was_taken(t, name);
+
+        for (size_t k = 0; k < 2; k++)
+            known |= strstr(name, heads[k]) != NULL;
+        if (!known)
+            return dnas_err_set(err, "the tensor '%s' is not one of this network's", name);
+    }
+    return 0;
+}
+
+static int take_all(struct dnas_bert *b, struct dnas_err *err)
+{
+    const struct dnas_bert_shape *s = &b->shape;
+    struct taking t = {.w = b->weights};
+    int status = -1;
+    size_t l = 0;
+
+    t.prefix = dnas_weights_prefix(b->weights, "embeddings.word_embeddings.weight", err);
+    if (!t.prefix)
+        return -1;
+    b->layers = dnas_xzalloc(s->L, sizeof(*b->layers));
+    if ((b->words = take(&t, s->V, s->C, err, "embeddings.word_embeddings.weight", 0)) &&
+        (b->type = take(&t, 2, s->C, err, "embeddings.token_type_embeddings.weight", 0)) &&
+        (b->norm_w = take(&t, s->C, 0, err, "embeddings.LayerNorm.weight", 0)) &&
+        (b->norm_b = take(&t, s->C, 0, err, "embeddings.LayerNorm.bias", 0)))
+        while (l < s->L && take_layer(&t, &b->layers[l], l, s, err))
+            l++;
+    if (l == s->L && refuse_surplus(&t, err) == 0)
+        status = dnas_weights_hash(b->weights, b->hash, t.prefix, t.names, t.n, err);
+    for (size_t i = 0; i < t.n; i++)
+        free((char *)t.names[i]);
+    free(t.names);
+    free(t.prefix);
+    return status;
+}
+
+/* config.json of a folder, or the metadata's "config". */
+static json_t *read_config(const struct dnas_bert *b, const char *path, bool is_folder,
+                           struct dnas_err *err)
+{
+    char *file = dnas_xasprintf("%s/config.json", path);
+    const char *inside = dnas_weights_metadata(b->weights, "config");
+    json_error_t why;
+    json_t *config = NULL;
+    char *text = NULL;
+    size_t n;
+
+    if (is_folder) {
+        text = dnas_read_file(file, MAX_CONFIG, &n, err);
+        if (text && !(config = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why)))
+            dnas_err_set(err, "%s: is not JSON: %s", file, why.text);
+    } else if (!inside) {
+        dnas_err_set(err, "%s: its metadata have no 'config': name the folder with config.json",
+                     path);
+    } else if (!(config = json_loads(inside, JSON_REJECT_DUPLICATES, &why))) {
+        dnas_err_set(err, "%s: its 'config' is not JSON: %s", path, why.text);
+    }
+    free(text);
+    free(file);
+    return config;
+}
+
+static int read_tokenizer(struct dnas_bert *b, const char *path, bool is_folder,
+                          struct dnas_err *err)
+{
+    char *file = dnas_xasprintf("%s/tokenizer.json", path);
+    const char *inside = dnas_weights_metadata(b->weights, "tokenizer");
+    struct stat st;
+    bool wanted = is_folder ? stat(file, &st) == 0 : inside != NULL;
+
+    if (wanted)
+        b->bpe =
+            is_folder ? dnas_bpe_load(file, err) : dnas_bpe_load_mem(inside, strlen(inside), err);
+    free(file);
+    if (wanted && !b->bpe)
+        return -1;
+    if (b->bpe && dnas_bpe_size(b->bpe) > b->shape.V)
+        return dnas_err_set(err, "%s: its tokenizer has %zu tokens, its network %zu", path,
+                            dnas_bpe_size(b->bpe), b->shape.V);
+    return 0;
+}
+
+struct dnas_bert *dnas_bert_open(const char *path, struct dnas_err *err)
+{
+    struct dnas_bert *b = dnas_xzalloc(1, sizeof(*b));
+    struct dnas_err why = {""};
+    json_t *config = NULL;
+    struct stat st;
+    bool is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    int status = -1;
+
+    b->weights = dnas_weights_open(path, err);
+    if (b->weights)
+        config = read_config(b, path, is_folder, err);
+    if (config) {
+        if (parse_shape(&b->shape, config, &why) != 0 || take_all(b, &why) != 0)
+            dnas_err_set(err, "%s: %s", path, why.msg);
+        else
+            status = read_tokenizer(b, path, is_folder, err);
+    }
+    json_decref(config);
+    if (status != 0) {
+        dnas_bert_close(b);
+        return NULL;
+    }
+    b->slopes = dnas_xalloc(b->shape.H, sizeof(*b->slopes));
+    dnas_bert_slopes(b->slopes, b->shape.H);
+    return b;
+}
+
+void dnas_bert_close(struct dnas_bert *b)
+{
+    if (!b)
+        return;
+    dnas_weights_close(b->weights);
+    dnas_bpe_free(b->bpe);
+    free(b->layers);
+    free(b->slopes);
+    free(b);
+}
+
+const struct dnas_bert_shape *dnas_bert_shape(const struct dnas_bert *b)
+{
+    return &b->shape;
+}
+
+const struct dnas_bpe *dnas_bert_tokenizer(const struct dnas_bert *b)
+{
+    return b->bpe;
+}
+
+const char *dnas_bert_hash(const struct dnas_bert *b)
+{
+    return b->hash;
+}
+
+void dnas_bert_slopes(float *slopes, size_t H)
+{
+    size_t power = 1;
+
+    while (2 * power <= H)
+        power *= 2;
+    for (size_t h = 0; h < H; h++) {
+        double i = h < power ? (double)(h + 1) : (double)(2 * (h - power) + 1) / 2;
+
+        slopes[h] = (float)exp2(-8 * i / (double)power);
+    }
+}
+
+/* ---- running ---- */
+
+struct dnas_bert_run *dnas_bert_run_new(const struct dnas_bert *b)
+{
+    struct dnas_bert_run *run = dnas_xzalloc(1, sizeof(*run));
+
+    run->wide = dnas_xalloc64(FEED_ROWS * 2 * b->shape.F, sizeof(*run->wide));
+    run->gated = dnas_xalloc64(FEED_ROWS * b->shape.F, sizeof(*run->gated));
+    return run;
+}
+
+static void free_buffers(struct dnas_bert_run *run)
+{
+    free(run->x);
+    free(run->qkv);
+    free(run->mixed);
+    free(run->scratch);
+}
+
+void dnas_bert_run_free(struct dnas_bert_run *run)
+{
+    if (!run)
+        return;
+    free_buffers(run);
+    free(run->wide);
+    free(run->gated);
+    free(run);
+}
+
+static void make_room(struct dnas_bert_run *run, const struct dnas_bert_shape *s, size_t T)
+{
+    if (T <= run->T)
+        return;
+    free_buffers(run);
+    run->T = T;
+    run->x = dnas_xalloc64(T * s->C, sizeof(*run->x));
+    run->qkv = dnas_xalloc64(T * 3 * s->C, sizeof(*run->qkv));
+    run->mixed = dnas_xalloc64(T * s->C, sizeof(*run->mixed));
+    run->scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, s->C / s->H), sizeof(*run->scratch));
+}
+
+/* x <- norm(attention(x) + x); qkv's room serves for the sum, too. */
+static void attend(const struct dnas_bert *b, const struct layer *y, struct dnas_bert_run *run,
+                   size_t T, int skip)
+{
+    size_t C = b->shape.C;
+
+    dnas_cpu_linear_fwd(run->qkv, run->x, y->qkv_w, y->qkv_b, NULL, T, 3 * C, C);
+    dnas_cpu_attention_fwd(run->mixed, NULL, &run->n_scores, run->qkv, b->slopes, T, C, b->shape.H,
+                           skip, run->scratch);
+    dnas_cpu_linear_fwd(run->qkv, run->mixed, y->out_w, y->out_b, run->x, T, C, C);
+    dnas_cpu_layernorm_fwd(run->x, NULL, NULL, run->qkv, NULL, y->norm1_w, y->norm1_b, T, C,
+                           b->shape.eps);
+}
+
+/* x <- norm(down(gelu(z) gate) + x), some rows at a time. */
+static void feed_forward(const struct dnas_bert *b, const struct layer *y,
+                         struct dnas_bert_run *run, size_t T)
+{
+    size_t C = b->shape.C, F = b->shape.F;
+
+    for (size_t from = 0; from < T; from += FEED_ROWS) {
+        size_t n = T - from < FEED_ROWS ? T - from : FEED_ROWS;
+        float *x = run->x + from * C, *sum = run->mixed + from * C;
+
+        dnas_cpu_linear_fwd(run->wide, x, y->gated_w, NULL, NULL, n, 2 * F, C);
+        dnas_cpu_geglu_fwd(run->gated, run->wide, n, F);
+        dnas_cpu_linear_fwd(sum, run->gated, y->down_w, y->down_b, x, n, C, F);
+        dnas_cpu_layernorm_fwd(x, NULL, NULL, sum, NULL, y->norm2_w, y->norm2_b, n, C,
+                               b->shape.eps);
+    }
+}
+
+const float *dnas_bert_forward(const struct dnas_bert *b, struct dnas_bert_run *run,
+                               const uint16_t *ids, size_t T, int skip)
+{
+    const struct dnas_bert_shape *s = &b->shape;
+
+    if (T == 0)
+        return run->x;
+    make_room(run, s, T);
+    dnas_cpu_embedding_fwd(run->x, ids, b->words, b->type, T, s->V, s->C);
+    dnas_cpu_layernorm_fwd(run->x, NULL, NULL, run->x, NULL, b->norm_w, b->norm_b, T, s->C, s->eps);
+    for (size_t l = 0; l < s->L; l++) {
+        attend(b, &b->layers[l], run, T, skip);
+        feed_forward(b, &b->layers[l], run, T);
+    }
+    return run->x;
+}
+
+uint64_t dnas_bert_n_scores(const struct dnas_bert_run *run)
+{
+    return run->n_scores;
+}
+
+int dnas_bert_check_ids(const struct dnas_bert *b, const uint16_t *ids, size_t T,
+                        struct dnas_err *err)
+{
+    for (size_t t = 0; t < T; t++)
+        if (ids[t] >= b->shape.V)
+            return dnas_err_set(err,
+                                "token %zu is number %u of a vocabulary of %zu: another "
+                                "tokenizer made it",
+                                t + 1, ids[t], b->shape.V);
+    return 0;
+}

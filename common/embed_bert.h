@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * embed_bert.h - sequences or tokens to EMBEDDINGS by a network.
+ *
+ * A sequence's embedding is the mean of its windows' embeddings, each the mean
+ * of the last hidden states of all tokens, [CLS] and [SEP] included, weighted
+ * by the windows' letters.
+ */
+#ifndef DNAS_EMBED_BERT_H
+#define DNAS_EMBED_BERT_H
+
+#include "common/bert.h"
+#include "common/seq.h"
+#include "common/stream.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct dnas_embed_bert {
+    const struct dnas_bert *bert;
+    size_t dims; /* averaged down to so many; 0: all */
+    bool bf16;   /* type of the output */
+    int n_threads;
+    /* For sequences; tokens were cut when they were made. */
+    size_t window_bp, max_tokens;
+    uint64_t n_tokens; /* out */
+};
+
+/* Both write rows of w in the order of the input, the same bytes for any
+ * number of threads and from either source.  w's header is dnas_embed_header's;
+ * for tokens followed by the further columns of r (dnas_embed_bert_header).
+ * 0 or -1. */
+int dnas_embed_bert_sequences(struct dnas_embed_bert *e, struct dnas_writer *w, struct dnas_seq *s,
+                              struct dnas_err *err);
+int dnas_embed_bert_tokens(struct dnas_embed_bert *e, struct dnas_writer *w, struct dnas_reader *r,
+                           struct dnas_err *err);
+
+/* Adds the columns of a TOKENS stream that its kind does not need. */
+void dnas_embed_bert_header(struct dnas_header *h, const struct dnas_header *tokens);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

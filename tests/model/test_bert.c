@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_bert.c - the network against numbers from the original code.
+ *
+ * tests/data/golden/dnabert2_tiny/README.md says how they were made.
+ */
+#include "tests/unit/check.h"
+
+#include "common/bert.h"
+#include "common/msg.h"
+#include "kernels/kernels.h"
+#include "tests/unit/npz.h"
+
+#define GOLDEN "tests/data/golden/dnabert2_tiny"
+
+static struct dnas_bert *open_golden(void)
+{
+    struct dnas_err err = {""};
+    struct dnas_bert *b = dnas_bert_open(GOLDEN, &err);
+
+    if (!b) {
+        printf("Bail out! %s\n", err.msg);
+        exit(99);
+    }
+    return b;
+}
+
+struct golden {
+    struct dnas_npy ids, lengths, hidden, embedding;
+};
+
+static void load(struct golden *g)
+{
+    g->ids = npz_read(GOLDEN "/forward.npz", "input_ids", DNAS_NPY_AS_I64);
+    g->lengths = npz_read(GOLDEN "/forward.npz", "lengths", DNAS_NPY_AS_I64);
+    g->hidden = npz_read(GOLDEN "/forward.npz", "hidden_last", DNAS_NPY_AS_F32);
+    g->embedding = npz_read(GOLDEN "/forward.npz", "embedding_f64", DNAS_NPY_AS_F64);
+}
+
+static void release(struct golden *g)
+{
+    dnas_npy_release(&g->ids);
+    dnas_npy_release(&g->lengths);
+    dnas_npy_release(&g->hidden);
+    dnas_npy_release(&g->embedding);
+}
+
+static void ids_of(uint16_t *ids, const struct golden *g, size_t row)
+{
+    for (size_t t = 0; t < (size_t)g->lengths.i64[row]; t++)
+        ids[t] = (uint16_t)g->ids.i64[row * g->ids.shape[1] + t];
+}
+
+/* |a - b| / |b| of whole vectors. */
+static double relative_error(const double *a, const double *b, size_t n)
+{
+    double diff = 0, size = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        diff += (a[i] - b[i]) * (a[i] - b[i]);
+        size += b[i] * b[i];
+    }
+    return sqrt(diff / size);
+}
+
+/* Hidden states to what PyTorch's f32 leaves open (5e-7 on embeddings), and
+ * embeddings against its float64. */
+static void compare(int skip)
+{
+    struct dnas_bert *b = open_golden();
+    struct dnas_bert_run *run = dnas_bert_run_new(b);
+    size_t C = dnas_bert_shape(b)->C, at = 0;
+    struct golden g;
+
+    load(&g);
+    for (size_t row = 0; row < g.lengths.n; row++) {
+        size_t T = (size_t)g.lengths.i64[row];
+        uint16_t ids[700];
+        double mean[96];
+        const float *x;
+        double worst = 0;
+
+        ids_of(ids, &g, row);
+        x = dnas_bert_forward(b, run, ids, T, skip);
+        for (size_t i = 0; i < T * C; i++) {
+            double d = fabs((double)x[i] - (double)g.hidden.f32[at + i]);
+
+            if (!(d <= worst))
+                worst = d;
+        }
+        at += T * C;
+        CHECK_NEAR(worst, 0, 2e-5); /* of values up to 4 */
+        dnas_cpu_meanpool_fwd(mean, x, T, C);
+        CHECK_NEAR(relative_error(mean, g.embedding.f64 + row * C, C), 0, 2e-6);
+    }
+    CHECK_INT(at, g.hidden.n);
+    release(&g);
+    dnas_bert_run_free(run);
+    dnas_bert_close(b);
+}
+
+static void test_golden(void)
+{
+    compare(1);
+}
+
+static void test_golden_dense(void)
+{
+    compare(0);
+}
+
+/* Neither what ran before nor room left over shows in the result. */
+static void test_same_bytes_in_any_order(void)
+{
+    struct dnas_bert *b = open_golden();
+    struct dnas_bert_run *run = dnas_bert_run_new(b);
+    size_t C = dnas_bert_shape(b)->C;
+    struct golden g;
+
+    load(&g);
+    for (size_t row = g.lengths.n; row-- > 0;) {
+        struct dnas_bert_run *alone = dnas_bert_run_new(b);
+        size_t T = (size_t)g.lengths.i64[row];
+        uint16_t ids[700];
+        const float *x, *y;
+
+        ids_of(ids, &g, row);
+        x = dnas_bert_forward(b, run, ids, T, 1);
+        y = dnas_bert_forward(b, alone, ids, T, 1);
+        CHECK(memcmp(x, y, T * C * sizeof(*x)) == 0);
+        dnas_bert_run_free(alone);
+    }
+    release(&g);
+    dnas_bert_run_free(run);
+    dnas_bert_close(b);
+}
+
+static void test_slopes(void)
+{
+    float s[12];
+
+    dnas_bert_slopes(s, 12);
+    for (int h = 0; h < 8; h++)
+        CHECK_NEAR(s[h], exp2(-(h + 1)), 0);
+    for (int h = 8; h < 12; h++)
+        CHECK_NEAR(s[h], (float)exp2(-(h - 8) - 0.5), 0);
+}
+
+static void test_ids_are_checked(void)
+{
+    struct dnas_bert *b = open_golden();
+    struct dnas_err err = {""};
+    uint16_t ids[3] = {1, 256, 2};
+
+    CHECK_INT(dnas_bert_check_ids(b, ids, 3, &err), -1);
+    CHECK(strstr(err.msg, "token 2 is number 256 of a vocabulary of 256") != NULL);
+    ids[1] = 255;
+    CHECK_INT(dnas_bert_check_ids(b, ids, 3, &err), 0);
+    dnas_bert_close(b);
+}
+
+static void test_missing_folder(void)
+{
+    struct dnas_err err = {""};
+
+    CHECK(dnas_bert_open("tests/data/no-such-folder", &err) == NULL);
+    CHECK(strstr(err.msg, "no-such-folder") != NULL);
+}
+
+int main(void)
+{
+    RUN(test_golden);
+    RUN(test_golden_dense);
+    RUN(test_same_bytes_in_any_order);
+    RUN(test_slopes);
+    RUN(test_ids_are_checked);
+    RUN(test_missing_folder);
+    return check_done();
+}
