@@ -14,6 +14,11 @@ CFLAGS  ?= -O3 -g
 PKG_CONFIG ?= pkg-config
 JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 
+# As many jobs as processors, unless the command line says how many.
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(JOBS)
+endif
+
 BUILD := build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
 comma := ,
 

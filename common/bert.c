@@ -29,10 +29,12 @@ struct layer {
     const float *gated_w;         /* [2F,C] */
     const float *down_w, *down_b; /* [C,F] [C] */
     const float *norm2_w, *norm2_b;
+    uint16_t *qkv16, *out16, *gated16, *down16; /* bf16; NULL in f32 */
 };
 
 struct dnas_bert {
     struct dnas_bert_shape shape;
+    enum dnas_bert_precision precision;
     struct dnas_weights *weights;
     struct dnas_bpe *bpe;
     const float *words, *type; /* [V,C]; row 0 of the token types [C] */
@@ -46,6 +48,7 @@ struct dnas_bert_run {
     size_t T; /* that there is room for */
     float *x, *qkv, *mixed, *scratch;
     float *wide, *gated; /* [FEED_ROWS,2F] [FEED_ROWS,F] */
+    uint16_t *narrow;    /* bf16: the operand of a product, at most [FEED_ROWS,F or C] */
     uint64_t n_scores;
 };
 
@@ -247,7 +250,41 @@ static int read_tokenizer(struct dnas_bert *b, const char *path, bool is_folder,
     return 0;
 }
 
-struct dnas_bert *dnas_bert_open(const char *path, struct dnas_err *err)
+static uint16_t *narrowed(const float *w, size_t n)
+{
+    uint16_t *to = dnas_xalloc64(n, sizeof(*to));
+
+    dnas_cpu_bf16_from_f32(to, w, n);
+    return to;
+}
+
+static void narrow_layers(struct dnas_bert *b)
+{
+    size_t C = b->shape.C, F = b->shape.F;
+
+    for (size_t l = 0; l < b->shape.L; l++) {
+        struct layer *y = &b->layers[l];
+
+        y->qkv16 = narrowed(y->qkv_w, 3 * C * C);
+        y->out16 = narrowed(y->out_w, C * C);
+        y->gated16 = narrowed(y->gated_w, 2 * F * C);
+        y->down16 = narrowed(y->down_w, C * F);
+    }
+}
+
+/* Whether oneDNN multiplies bf16 here at all: tried once. */
+static int check_bf16(struct dnas_err *err)
+{
+    uint16_t one[2] = {0x3f80, 0x3f80};
+    float out;
+
+    if (dnas_cpu_matmul_bf16(&out, one, one, 1, 1, 2) == 0)
+        return 0;
+    return dnas_err_set(err, "this processor has no products of bf16: use --precision f32");
+}
+
+struct dnas_bert *dnas_bert_open(const char *path, enum dnas_bert_precision precision,
+                                 struct dnas_err *err)
 {
     struct dnas_bert *b = dnas_xzalloc(1, sizeof(*b));
     struct dnas_err why = {""};
@@ -256,7 +293,9 @@ struct dnas_bert *dnas_bert_open(const char *path, struct dnas_err *err)
     bool is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
     int status = -1;
 
-    b->weights = dnas_weights_open(path, err);
+    b->precision = precision;
+    if (precision == DNAS_BERT_F32 || check_bf16(err) == 0)
+        b->weights = dnas_weights_open(path, err);
     if (b->weights)
         config = read_config(b, path, is_folder, err);
     if (config) {
@@ -270,6 +309,8 @@ struct dnas_bert *dnas_bert_open(const char *path, struct dnas_err *err)
         dnas_bert_close(b);
         return NULL;
     }
+    if (precision == DNAS_BERT_BF16)
+        narrow_layers(b);
     b->slopes = dnas_xalloc(b->shape.H, sizeof(*b->slopes));
     dnas_bert_slopes(b->slopes, b->shape.H);
     return b;
@@ -279,6 +320,12 @@ void dnas_bert_close(struct dnas_bert *b)
 {
     if (!b)
         return;
+    for (size_t l = 0; b->layers && l < b->shape.L; l++) {
+        free(b->layers[l].qkv16);
+        free(b->layers[l].out16);
+        free(b->layers[l].gated16);
+        free(b->layers[l].down16);
+    }
     dnas_weights_close(b->weights);
     dnas_bpe_free(b->bpe);
     free(b->layers);
@@ -322,6 +369,9 @@ struct dnas_bert_run *dnas_bert_run_new(const struct dnas_bert *b)
 
     run->wide = dnas_xalloc64(FEED_ROWS * 2 * b->shape.F, sizeof(*run->wide));
     run->gated = dnas_xalloc64(FEED_ROWS * b->shape.F, sizeof(*run->gated));
+    if (b->precision == DNAS_BERT_BF16)
+        run->narrow = dnas_xalloc64(FEED_ROWS * (b->shape.F > b->shape.C ? b->shape.F : b->shape.C),
+                                    sizeof(*run->narrow));
     return run;
 }
 
@@ -340,6 +390,7 @@ void dnas_bert_run_free(struct dnas_bert_run *run)
     free_buffers(run);
     free(run->wide);
     free(run->gated);
+    free(run->narrow);
     free(run);
 }
 
@@ -355,16 +406,36 @@ static void make_room(struct dnas_bert_run *run, const struct dnas_bert_shape *s
     run->scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, s->C / s->H), sizeof(*run->scratch));
 }
 
+/* out = y w^T + bias + residual in the network's precision; w16 is w in bf16.
+ * In bf16 some rows at a time: their copy is then small. */
+static void product(struct dnas_bert_run *run, float *out, const float *y, const float *w,
+                    const uint16_t *w16, const float *bias, const float *residual, size_t N,
+                    size_t O, size_t I)
+{
+    if (!w16) {
+        dnas_cpu_linear_fwd(out, y, w, bias, residual, N, O, I);
+        return;
+    }
+    for (size_t from = 0; from < N; from += FEED_ROWS) {
+        size_t n = N - from < FEED_ROWS ? N - from : FEED_ROWS;
+
+        dnas_cpu_bf16_from_f32(run->narrow, y + from * I, n * I);
+        if (dnas_cpu_matmul_bf16(out + from * O, run->narrow, w16, n, O, I) != 0)
+            DNAS_BUG("no product of bf16, which was there a moment ago");
+    }
+    dnas_cpu_add_rows(out, bias, residual, N, O);
+}
+
 /* x <- norm(attention(x) + x); qkv's room serves for the sum, too. */
 static void attend(const struct dnas_bert *b, const struct layer *y, struct dnas_bert_run *run,
                    size_t T, int skip)
 {
     size_t C = b->shape.C;
 
-    dnas_cpu_linear_fwd(run->qkv, run->x, y->qkv_w, y->qkv_b, NULL, T, 3 * C, C);
+    product(run, run->qkv, run->x, y->qkv_w, y->qkv16, y->qkv_b, NULL, T, 3 * C, C);
     dnas_cpu_attention_fwd(run->mixed, NULL, &run->n_scores, run->qkv, b->slopes, T, C, b->shape.H,
                            skip, run->scratch);
-    dnas_cpu_linear_fwd(run->qkv, run->mixed, y->out_w, y->out_b, run->x, T, C, C);
+    product(run, run->qkv, run->mixed, y->out_w, y->out16, y->out_b, run->x, T, C, C);
     dnas_cpu_layernorm_fwd(run->x, NULL, NULL, run->qkv, NULL, y->norm1_w, y->norm1_b, T, C,
                            b->shape.eps);
 }
@@ -379,9 +450,9 @@ static void feed_forward(const struct dnas_bert *b, const struct layer *y,
         size_t n = T - from < FEED_ROWS ? T - from : FEED_ROWS;
         float *x = run->x + from * C, *sum = run->mixed + from * C;
 
-        dnas_cpu_linear_fwd(run->wide, x, y->gated_w, NULL, NULL, n, 2 * F, C);
+        product(run, run->wide, x, y->gated_w, y->gated16, NULL, NULL, n, 2 * F, C);
         dnas_cpu_geglu_fwd(run->gated, run->wide, n, F);
-        dnas_cpu_linear_fwd(sum, run->gated, y->down_w, y->down_b, x, n, C, F);
+        product(run, sum, run->gated, y->down_w, y->down16, y->down_b, x, n, C, F);
         dnas_cpu_layernorm_fwd(x, NULL, NULL, sum, NULL, y->norm2_w, y->norm2_b, n, C,
                                b->shape.eps);
     }

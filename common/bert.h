@@ -25,6 +25,11 @@ struct dnas_bert_shape {
     float eps; /* of the layer norms */
 };
 
+enum dnas_bert_precision {
+    DNAS_BERT_F32,
+    DNAS_BERT_BF16, /* products of weights in bf16 with f32 sums; the rest in f32 */
+};
+
 struct dnas_bert;
 
 /* Opens a model: a Hugging Face folder (config.json, tokenizer.json and
@@ -32,7 +37,8 @@ struct dnas_bert;
  * "config" and "tokenizer".  The weights are mapped, not copied.  A tensor
  * that is missing, of another shape, not finite or unknown is an error, and so
  * is a config that asks for another network.  NULL with a sentence. */
-struct dnas_bert *dnas_bert_open(const char *path, struct dnas_err *err);
+struct dnas_bert *dnas_bert_open(const char *path, enum dnas_bert_precision precision,
+                                 struct dnas_err *err);
 /* NULL is fine. */
 void dnas_bert_close(struct dnas_bert *b);
 

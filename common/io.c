@@ -63,8 +63,9 @@ static int start_codec(struct dnas_in *in, struct dnas_err *err)
         return 0;
     case CODEC_GZIP:
         in->bgzf = bgzf_hopen(in->file, "r");
-        if (!in->bgzf)
-            return dnas_err_set(err, "%s: is not gzip, though it begins like it", in->name);
+        /* htslib takes what is too short for a header as plain bytes. */
+        if (!in->bgzf || !in->bgzf->is_compressed)
+            return dnas_err_set(err, "%s: the gzip data are corrupt or cut off", in->name);
         return 0;
     case CODEC_ZSTD:
         in->zstd = ZSTD_createDStream();

@@ -126,6 +126,21 @@ void dnas_cpu_embedding_fwd(float *out, const uint16_t *ids, const float *table,
 void dnas_cpu_linear_fwd(float *out, const float *y, const float *w, const float *bias,
                          const float *residual, size_t N, size_t O, size_t I);
 
+/* out += bias + residual, as above. */
+void dnas_cpu_add_rows(float *out, const float *bias, const float *residual, size_t N, size_t O);
+
+/* out = y w^T with operands in bf16 and sums in f32.
+ *   out  f32 [N,O]      y  bf16 [N,I]      w  bf16 [O,I]
+ * Returns 0, or -1 where oneDNN has no such product for this processor (it emulates bf16 on
+ * AVX-512 without it, slowly). */
+int dnas_cpu_matmul_bf16(float *out, const uint16_t *y, const uint16_t *w, size_t N, size_t O,
+                         size_t I);
+/* Whether the processor has products of bf16 itself. */
+int dnas_cpu_has_bf16(void);
+/* out = x rounded to bf16, to nearest, ties to even.
+ *   out  bf16 [n]      x  f32 [n] */
+void dnas_cpu_bf16_from_f32(uint16_t *out, const float *x, size_t n);
+
 /* out = (x - mean) / sqrt(var + eps) * weight + bias over each row of C; var is the biased
  * estimate. out       f32 [N,C]  may be x                   mean, rstd  f32 [N]  saved for
  * backward; NULL: x         f32 [N,C]                                                  not wanted

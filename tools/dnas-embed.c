@@ -16,8 +16,10 @@
 #include "common/provenance.h"
 #include "common/seq_opt.h"
 #include "common/tokenize.h"
+#include "kernels/kernels.h"
 
 static const char *const devices[] = {"auto", "cpu", "cuda", NULL};
+static const char *const precisions[] = {"f32", "bf16", NULL};
 static const char *const types[] = {"f32", "bf16", NULL};
 static const char *const compats[] = {"none", "dnabert-s", NULL};
 
@@ -26,7 +28,7 @@ struct embed {
     struct dnas_seq_opt seq_opt;
     struct dnas_seq_options seq_options;
     const char *model;
-    int device, type, compat;
+    int device, precision, type, compat;
     int64_t reduce, window_bp, max_tokens;
     bool resume;
     struct dnas_seq *seq;           /* the input: either this */
@@ -77,7 +79,7 @@ static json_t *describe(const struct embed *e)
     json_object_set_new(o, "compat", json_string(compats[e->compat]));
     if (e->reduce > 0)
         json_object_set_new(o, "reduce", json_integer(e->reduce));
-    json_object_set_new(o, "precision", json_string("f32"));
+    json_object_set_new(o, "precision", json_string(precisions[e->precision]));
     json_object_set_new(o, "device", json_string("cpu"));
     return o;
 }
@@ -233,7 +235,7 @@ static int open_model(struct embed *e, struct dnas_err *err)
     if (dnas_features_is_spec(e->model))
         e->features = dnas_features_new(e->model, &options, err);
     else if (access(e->model, F_OK) == 0)
-        e->bert = dnas_bert_open(e->model, err);
+        e->bert = dnas_bert_open(e->model, (enum dnas_bert_precision)e->precision, err);
     else
         return dnas_usage_error("-m '%s' is neither a file nor one of tnf, tnf-canonical, tnf-k, "
                                 "dna2vec:FILE",
@@ -257,9 +259,14 @@ static int check(struct embed *e, struct dnas_err *err)
         return dnas_usage_error("--resume needs -o with the name of a regular file");
     if (e->seq_opt.truncate_bp && e->window_bp > 0)
         return dnas_usage_error("--truncate and --window exclude each other");
+    if (e->precision == 1 && !dnas_cpu_has_bf16())
+        return dnas_usage_error("--precision bf16: this processor has no products of bf16; use "
+                                "--precision f32");
     status = open_model(e, err);
     if (status >= 0)
         return status;
+    if (e->features && e->precision == 1)
+        return dnas_usage_error("--precision is for networks; %s counts whole numbers", e->model);
     if (e->features && (e->window_bp >= 0 || e->max_tokens > 0))
         return dnas_usage_error("--window and --max-tokens are for networks; %s counts whole "
                                 "sequences",
@@ -293,6 +300,8 @@ int main(int argc, char **argv)
          "tnf, tnf-canonical, tnf-k, dna2vec:FILE.npy, or a model's file or folder"},
         {'d', "device", "DEVICE", DNAS_OPT_CHOICE, &e.device, 0, 0, devices,
          "auto, cpu or cuda; auto may fall back"},
+        {0, "precision", "TYPE", DNAS_OPT_CHOICE, &e.precision, 0, 0, precisions,
+         "networks: multiply in f32 or, where the processor can, in bf16"},
         {0, "output-type", "TYPE", DNAS_OPT_CHOICE, &e.type, 0, 0, types,
          "write embeddings as f32 or bf16"},
         {0, "reduce", "DIMS", DNAS_OPT_INT, &e.reduce, 1, 1e6, NULL,
