@@ -20,7 +20,7 @@ static const char *path(const char *name)
     const char *dir = getenv("TMP");
 
     turn = (turn + 1) % 4;
-    snprintf(text[turn], sizeof(text[turn]), "%s/%s", dir ? dir : "/tmp", name);
+    snprintf(text[turn], sizeof(text[turn]), "%s/dnas-stream-%s", dir ? dir : "/tmp", name);
     return text[turn];
 }
 
