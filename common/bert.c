@@ -250,6 +250,11 @@ static int read_tokenizer(struct dnas_bert *b, const char *path, bool is_folder,
     return 0;
 }
 
+bool dnas_bert_has_bf16(void)
+{
+    return dnas_cpu_has_bf16() != 0;
+}
+
 static uint16_t *narrowed(const float *w, size_t n)
 {
     uint16_t *to = dnas_xalloc64(n, sizeof(*to));

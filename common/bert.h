@@ -9,6 +9,7 @@
 #ifndef DNAS_BERT_H
 #define DNAS_BERT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,10 @@ enum dnas_bert_precision {
 };
 
 struct dnas_bert;
+
+/* Whether the processor multiplies bf16 itself; where it does not, oneDNN may
+ * still emulate it, too slowly for use. */
+bool dnas_bert_has_bf16(void);
 
 /* Opens a model: a Hugging Face folder (config.json, tokenizer.json and
  * weights), or one .safetensors file whose metadata holds the two under

@@ -16,7 +16,6 @@
 #include "common/provenance.h"
 #include "common/seq_opt.h"
 #include "common/tokenize.h"
-#include "kernels/kernels.h"
 
 static const char *const devices[] = {"auto", "cpu", "cuda", NULL};
 static const char *const precisions[] = {"f32", "bf16", NULL};
@@ -259,7 +258,7 @@ static int check(struct embed *e, struct dnas_err *err)
         return dnas_usage_error("--resume needs -o with the name of a regular file");
     if (e->seq_opt.truncate_bp && e->window_bp > 0)
         return dnas_usage_error("--truncate and --window exclude each other");
-    if (e->precision == 1 && !dnas_cpu_has_bf16())
+    if (e->precision == 1 && !dnas_bert_has_bf16())
         return dnas_usage_error("--precision bf16: this processor has no products of bf16; use "
                                 "--precision f32");
     status = open_model(e, err);
