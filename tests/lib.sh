@@ -47,22 +47,58 @@ expect_text() { # expect_text FILE TEXT: exactly that text
     [ "$(cat "$1"; echo x)" = "$2"$'\n'x ] || fail "$1 is: $(head -c 600 "$1"), not: $2"
 }
 
+random_fasta() { # random_fasta RECORDS SEED: three "species" of different composition
+    awk -v n="$1" -v x="$2" 'BEGIN {
+        split("AACGT ACCGG AATTC", mix, " ")
+        for (i = 0; i < n; i++) {
+            m = mix[i % 3 + 1]
+            printf ">seq%d label=species%d\n", i + 1, i % 3 + 1
+            for (left = 300 + (i * 7919) % 3000; left > 0; left -= 70) {
+                line = ""
+                for (k = 0; k < left && k < 70; k++) {
+                    x = (x * 16807) % 2147483647
+                    line = line substr(m, int(x / 16) % 5 + 1, 1)
+                }
+                print line
+            }
+        }
+    }'
+}
+
+bgzf() { # bgzf FILE: as one BGZF block (FILE must be small)
+    local n
+    n=$(($(gzip -nc "$1" | wc -c) + 7)) # the size of the block less one
+    printf '\037\213\010\004\0\0\0\0\0\377\006\0BC\002\0'
+    # shellcheck disable=SC2059
+    printf "\\x$(printf %02x $((n & 255)))\\x$(printf %02x $((n >> 8)))"
+    gzip -nc "$1" | tail -c +11
+}
+bgzf_end() { # BGZF's end-of-file block
+    printf '\037\213\010\004\0\0\0\0\0\377\006\0BC\002\0\033\0\003\0\0\0\0\0\0\0\0\0'
+}
+is_stream() { # is_stream FILE: whether it begins as a stream does, or a zstd frame
+    local magic
+    magic=$(head -c 4 "$1" | od -An -tx1)
+    [ "$magic" = " 89 44 4e 41" ] || [ "$magic" = " 28 b5 2f fd" ]
+}
+
+# Tests set what variables they like: those here have names of their own.
 run_tests() {
-    local t n=0 bad=0
-    for t in $(declare -F | sed -n 's/^declare -f \(test_.*\)/\1/p'); do
-        complaints= skip_reason=
+    local test_now test_n=0 test_bad=0
+    for test_now in $(declare -F | sed -n 's/^declare -f \(test_.*\)/\1/p'); do
+        complaints='' skip_reason=''
         rm -rf "${TMP:?}"/*
         cd "$TMP" || exit 99
-        "$t"
+        "$test_now"
         cd "$ROOT" || exit 99
-        n=$((n + 1))
+        test_n=$((test_n + 1))
         if [ -n "$complaints" ]; then
-            bad=$((bad + 1))
-            printf 'not ok %d - %s\n%s' "$n" "${t#test_}" "$complaints"
+            test_bad=$((test_bad + 1))
+            printf 'not ok %d - %s\n%s' "$test_n" "${test_now#test_}" "$complaints"
         else
-            printf 'ok %d - %s%s\n' "$n" "${t#test_}" "${skip_reason:+ # SKIP $skip_reason}"
+            printf 'ok %d - %s%s\n' "$test_n" "${test_now#test_}" "${skip_reason:+ # SKIP $skip_reason}"
         fi
     done
-    echo "1..$n"
-    [ "$bad" -eq 0 ]
+    echo "1..$test_n"
+    [ "$test_bad" -eq 0 ]
 }

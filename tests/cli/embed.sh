@@ -1,0 +1,408 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# embed.sh - dnas-embed: features, labels, shards and resumption.  How odd files
+# are read is in sequences.sh.
+# shellcheck source=tests/lib.sh
+. tests/lib.sh
+
+values() { # values FILE: "id column=value ..." of what is not zero; label and length too
+    dnas-view "$1" | awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) name[i] = $i; next }
+        { line = $1
+          for (i = 2; i <= NF; i++)
+              if ($i != "0" && $i != "") { sub(/^embedding_/, "", name[i]); line = line " " name[i] "=" $i }
+          print line }'
+}
+expect_values() { # expect_values TEXT ARGUMENTS...
+    expect_ok dnas-embed -q "${@:2}"
+    cp "$TMP/out" out.dnas
+    values out.dnas >out.values
+    expect_text out.values "$1"
+}
+
+# tnf: letters A 0, T 1, C 2, G 3; ACGT is 0*64 + 2*16 + 3*4 + 1 = 45, CGTA 2*64 + 3*16 + 1*4 + 0.
+test_tnf() {
+    printf '>one\nACGT\n>two\nACGTA\n>three\nACGTACG\n>none\nACG\n>runs\nAAAAATTTTT\n' >a.fa
+    expect_values 'one 45=1 length_bp=4
+two 45=0.5 180=0.5 length_bp=5
+three 45=0.25 75=0.25 180=0.25 210=0.25 length_bp=7
+none length_bp=3
+runs 0=0.285714298 1=0.142857149 5=0.142857149 21=0.142857149 85=0.285714298 length_bp=10' -m tnf a.fa
+}
+
+# tnf-canonical: A 0, C 1, G 2, T 3; the 136 smaller ones of 4-mer and reverse complement in order.
+canonical() { # canonical SEQUENCE: the values of all 136 columns, in one line
+    awk -v s="$1" 'BEGIN {
+        split("A C G T", letter, " ")
+        comp["A"] = "T"; comp["C"] = "G"; comp["G"] = "C"; comp["T"] = "A"
+        for (a = 1; a <= 4; a++) for (b = 1; b <= 4; b++) for (c = 1; c <= 4; c++) for (d = 1; d <= 4; d++) {
+            w = letter[a] letter[b] letter[c] letter[d]
+            r = comp[letter[d]] comp[letter[c]] comp[letter[b]] comp[letter[a]]
+            if (w <= r) { at[w] = at[r] = n++ }
+        }
+        for (i = 1; i + 3 <= length(s); i++) { count[at[substr(s, i, 4)]]++; total++ }
+        for (k = 0; k < n; k++) printf "%.9g ", count[k] / total
+        print ""
+    }'
+}
+test_tnf_canonical() {
+    local s
+    printf '>a\nACGT\n>b\nAAAAA\n>c\nTTTTT\n>d\nGATTACAGATTACACC\n' >a.fa
+    for s in ACGT AAAAA TTTTT GATTACAGATTACACC; do canonical $s; done >want
+    [ "$(head -n 1 want | wc -w)" = 136 ] || fail "the test counts $(head -n 1 want | wc -w) columns"
+    dnas-embed -q -m tnf-canonical a.fa >out.dnas || fail "fails"
+    dnas-view out.dnas | tail -n +2 | cut -f 2-137 | paste - want | tr '\t' ' ' | awk '
+        { for (i = 1; i <= 136; i++) { d = $i - $(i + 136); if (d > 1e-7 || d < -1e-7) exit 1 } }
+        END { exit NR != 4 }' || fail "tnf-canonical is not what counting by hand gives"
+}
+
+test_strands() {
+    printf '>a\nGATTACAGATTACACCGGTAC\n' >plus.fa
+    printf '>a\nGTACCGGTGTAATCTGTAATC\n' >minus.fa
+    for m in tnf-canonical tnf-k; do
+        dnas-embed --no-pg -m $m plus.fa >plus.dnas
+        dnas-embed --no-pg -m $m minus.fa >minus.dnas
+        [ "$m" = tnf-k ] || expect_same plus.dnas minus.dnas
+        dnas-view plus.dnas | tail -n 1 | tr '\t' '\n' >plus
+        dnas-view minus.dnas | tail -n 1 | tr '\t' '\n' >minus
+        paste plus minus | awk '{ d = $1 - $2; if (d > 1e-6 || d < -1e-6) exit 1 }' ||
+            fail "$m: the strands embed differently"
+    done
+    [ "$(dnas-view plus.dnas | head -n 1 | tr '\t' '\n' | grep -c embedding_)" = 103 ] ||
+        fail "tnf-k has not 103 dimensions"
+    dnas-embed -m tnf-k --compat dnabert-s plus.fa >compat.dnas
+    dnas-view compat.dnas | tail -n 1 >compat
+    dnas-view plus.dnas | tail -n 1 >plus
+    cmp -s compat plus && fail "--compat dnabert-s changes nothing"
+    dnas-view -H compat.dnas | grep -q '"compat": "dnabert-s"' || fail "compat is not in the header"
+}
+
+# dna2vec: the mean of the rows of the 4-mers, here (i, 2 i, 1).
+test_dna2vec() {
+    awk 'BEGIN { print "id\tembedding_0\tembedding_1\tembedding_2"
+        for (i = 0; i < 256; i++) print i "\t" i "\t" 2 * i "\t1" }' >m.tsv
+    dnas-view --from-tsv m.tsv -o m.dnas && dnas-view --npy m.npy m.dnas
+    printf '>one\nACGT\n>two\nACGTA\n>none\nAC\n' >a.fa
+    expect_values 'one 0=45 1=90 2=1 length_bp=4
+two 0=112.5 1=225 2=1 length_bp=5
+none length_bp=2' -m dna2vec:m.npy a.fa
+    head -n 200 m.tsv >short.tsv
+    dnas-view --from-tsv short.tsv -o short.dnas && dnas-view --npy short.npy short.dnas
+    expect_sentence 1 '^dnas-embed: .*short.npy' dnas-embed -m dna2vec:short.npy a.fa
+    expect_sentence 1 '^dnas-embed: .*missing.npy.*No such file' dnas-embed -m dna2vec:missing.npy a.fa
+    expect_sentence 1 '^dnas-embed: .*a.fa.* not a .npy' dnas-embed -m dna2vec:a.fa a.fa
+}
+
+test_reduce() {
+    printf '>two\nACGTA\n' >a.fa
+    expect_values 'two 0=0.00390625 1=0.00390625 length_bp=5' -m tnf --reduce 2 a.fa
+    expect_values 'two 0=0.00390625 length_bp=5' -m tnf --reduce 1 a.fa
+    expect_sentence 2 '--reduce 137 is more than the 136 dimensions' dnas-embed -m tnf-canonical --reduce 137 a.fa
+}
+
+test_bf16() {
+    printf '>a\nACGTAC\n' >a.fa
+    expect_values 'a 45=0.333984375 180=0.333984375 210=0.333984375 length_bp=6' -m tnf --output-type bf16 a.fa
+    dnas-view -H out.dnas | grep -q '"type": "bf16"' || fail "the column is not bf16"
+}
+
+test_letters() {
+    printf '>upper\nACGT\n>lower\nacgt\n>rna\nacgU\n>n\nACGTNACGT\n>n2\nACGNT\n' >a.fa
+    expect_values 'upper 45=1 length_bp=4
+lower 45=1 length_bp=4
+rna 45=1 length_bp=4
+n 45=1 length_bp=9
+n2 length_bp=5' -m tnf a.fa
+    expect_values 'upper 45=1 length_bp=4
+lower length_bp=4
+rna length_bp=4
+n 45=1 length_bp=9
+n2 length_bp=5' -m tnf --keep-case a.fa
+    expect_ok dnas-embed -m tnf a.fa
+    expect_text "$TMP/err" 'dnas-embed: 2 letters outside A, C, G, T'
+    expect_ok dnas-embed -q -m tnf a.fa
+    [ ! -s "$TMP/err" ] || fail "-q says $(cat "$TMP/err")"
+}
+
+test_truncate() {
+    printf '>a\nACG\nTAGG\n>b\nAC\n' >a.fa
+    printf '>a\nACGTA\n>b\nAC\n' >cut.fa
+    dnas-embed -m tnf --no-pg --truncate 5 a.fa | cat >got.dnas
+    expect_ok dnas-view got.dnas
+    cp "$TMP/out" got
+    dnas-embed -m tnf --no-pg --truncate 5 cut.fa >want.dnas
+    expect_ok dnas-view want.dnas
+    expect_same got "$TMP/out"
+    dnas-view -H got.dnas | grep -q '"truncate_bp": 5' || fail "truncate_bp is not in the header"
+    # What is cut away is checked all the same.
+    printf '>a\nACGTA1\n' >bad.fa
+    expect_sentence 1 "has the character '1'" dnas-embed -m tnf --truncate 3 bad.fa
+    printf '@a\nACGTA\n+\nIIII\n' >bad.fq
+    expect_sentence 1 'has 4 quality characters for 5 letters' dnas-embed -m tnf --truncate 3 bad.fq
+}
+
+labels_of() {
+    dnas-view "$1" | awk -F '\t' 'NR > 1 { print $1 "=" $NF }' | tr '\n' ' '
+}
+test_labels_in_headers() {
+    printf '>a label=x more\nACGT\n>b species=y_z\nACGT\n>c mylabel=no\nACGT\n>d label=\nACGT\n>e species=s label=l\nACGT\n>f\tlabel=tab\nAC\n' >a.fa
+    dnas-embed -m tnf a.fa -o out.dnas
+    [ "$(labels_of out.dnas)" = 'a=x b=y_z c= d= e=l f=tab ' ] || fail "labels are $(labels_of out.dnas)"
+}
+test_labels_from_a_file() {
+    printf '>a label=x\nACGT\n>b label=y\nACGT\n>c\nACGT\n>d\nACGT\n' >a.fa
+    printf 'id\tlabel\na\tA a\tthird\r\nc\tC\n\nzzz\tZ\n' >labels.tsv
+    expect_ok dnas-embed -m tnf --labels labels.tsv a.fa -o out.dnas
+    [ "$(labels_of out.dnas)" = 'a=A a b=y c=C d= ' ] || fail "labels are $(labels_of out.dnas)"
+    expect_text "$TMP/err" "dnas-embed: warning: 1 ids are not in the file of labels and get none, 'd' first"
+    gzip -nc labels.tsv >labels.gz
+    expect_ok dnas-embed -q -m tnf --labels labels.gz a.fa -o zipped.dnas
+    [ "$(labels_of zipped.dnas)" = 'a=A a b=y c=C d= ' ] || fail "labels are $(labels_of zipped.dnas)"
+    printf 'a\tx\na\ty\n' >two.tsv
+    expect_sentence 1 "^dnas-embed: two.tsv: line 2 gives 'a' a second label" dnas-embed -m tnf --labels two.tsv a.fa
+    printf 'a x\n' >one.tsv
+    expect_sentence 1 "^dnas-embed: one.tsv: line 1 is not 'id<TAB>label'" dnas-embed -m tnf --labels one.tsv a.fa
+    printf 'a\t\377\n' >latin.tsv
+    expect_sentence 1 '^dnas-embed: latin.tsv: line 1 is not UTF-8 text' dnas-embed -m tnf --labels latin.tsv a.fa
+    expect_sentence 1 '^dnas-embed: missing.tsv: cannot be opened' dnas-embed -m tnf --labels missing.tsv a.fa
+}
+
+# DNABERT-S's evaluation table: a line of names, then sequence and label.
+test_table() {
+    printf 'sequence\tlabel\nACGT\tx\nacgta\ty z\textra\n' >t.tsv
+    expect_values '1 45=1 length_bp=4 label=x
+2 45=0.5 180=0.5 length_bp=5 label=y z' -m tnf t.tsv
+    gzip -nc t.tsv >t.gz
+    expect_values '1 45=1 length_bp=4 label=x
+2 45=0.5 180=0.5 length_bp=5 label=y z' -m tnf t.gz
+    printf 'sequence\tlabel\r\nACGT\tx\r\nACGTA\ty z' >dos.tsv
+    expect_values '1 45=1 length_bp=4 label=x
+2 45=0.5 180=0.5 length_bp=5 label=y z' -m tnf dos.tsv
+    # The numbers go on through files.
+    expect_values '1 45=1 length_bp=4 label=x
+2 45=0.5 180=0.5 length_bp=5 label=y z
+3 45=1 length_bp=4 label=x
+4 45=0.5 180=0.5 length_bp=5 label=y z' -m tnf t.tsv t.gz
+    printf 'sequence\tlabel\nACGT\n' >one.tsv
+    expect_sentence 1 "^dnas-embed: one.tsv: record 1 \('1'\) has no second column" dnas-embed -m tnf one.tsv
+    printf 'sequence\tlabel\nACGT\tx\n\tx\n' >none.tsv
+    expect_sentence 1 "^dnas-embed: none.tsv: record 2 \('2'\) is empty" dnas-embed -m tnf none.tsv
+    printf 'sequence\tlabel\nACGT\tx\377\n' >latin.tsv
+    expect_sentence 1 "^dnas-embed: latin.tsv: record 1 \('1'\) has a label that is not UTF-8" dnas-embed -m tnf latin.tsv
+}
+
+test_shards() {
+    local i n
+    random_fasta 37 4 >many.fa
+    random_fasta 40 5 | sed 's/^>/>second/' >more.fa
+    dnas-embed -m tnf many.fa more.fa -o whole.dnas
+    dnas-view whole.dnas >want
+    for n in 1 3 7 200; do
+        : >joined.dnas
+        for ((i = 1; i <= n; i++)); do
+            dnas-embed -q -m tnf --shard $i/$n many.fa more.fa -o part.$i.dnas || fail "shard $i/$n fails"
+            cat part.$i.dnas >>joined.dnas
+        done
+        expect_ok dnas-view joined.dnas
+        expect_same want "$TMP/out"
+    done
+    for i in 1 2 3; do dnas-embed -m tnf --shard $i/3 many.fa more.fa -o $i.dnas; done
+    for i in 1 2 3; do
+        # About as many letters in each.
+        dnas-view $i.dnas | awk -F '\t' -v whole="$(awk -F '\t' '{ s += $258 } END { print s }' want)" \
+            '{ s += $258 } END { exit !(s > .9 * whole / 3 && s < 1.1 * whole / 3) }' ||
+            fail "shard $i is no third of the letters"
+        expect_ok dnas-view -c $i.dnas # a shard alone is a stream like others
+    done
+    cat 1.dnas 3.dnas >gap.dnas
+    expect_sentence 1 'gap.dnas: after row [0-9]+ comes shard 3 of 3 where 2 of 3 belongs' dnas-view -c gap.dnas
+    cat 1.dnas 2.dnas >short.dnas
+    expect_sentence 1 'short.dnas: ends with shard 2 of 3' dnas-view -c short.dnas
+    cat 2.dnas 3.dnas >late.dnas
+    expect_sentence 1 'late.dnas: begins with shard 2 of 3, not with 1' dnas-view -c late.dnas
+    cat 1.dnas 2.dnas 3.dnas 1.dnas >long.dnas
+    expect_sentence 1 'long.dnas: after row 77 comes shard 1 of 3' dnas-view -c long.dnas
+    cat 1.dnas whole.dnas >mixed.dnas
+    expect_sentence 1 'mixed.dnas: after row' dnas-view -c mixed.dnas
+}
+test_shard_of_what() {
+    printf '>a\nACGT\n' >a.fa
+    local bad
+    for bad in 0/3 4/3 3 1/0 x/3 1/3x 1/ /3 -1/3 1/2000000; do
+        expect_sentence 2 '--shard takes I/N with 1 <= I <= N' dnas-embed -m tnf "--shard=$bad" a.fa
+    done
+    expect_sentence 1 'standard input: --shard reads its input twice' dnas-embed -m tnf --shard 1/2 <a.fa
+    mkfifo pipe
+    cat a.fa >pipe &
+    expect_sentence 1 'pipe: --shard reads its input twice' dnas-embed -m tnf --shard 1/2 pipe
+    kill %1 2>/dev/null
+    # What another shard would refuse, this one refuses as well.
+    printf '>a\nACGT\n>b\nACGT\n>a\nACGT\n' >twice.fa
+    expect_sentence 1 'has the name of an earlier record' dnas-embed -m tnf --shard 1/3 twice.fa
+    dnas-embed -m tnf --truncate 2 --shard 1/1 a.fa -o t.dnas || fail "--truncate with --shard fails"
+}
+
+resumes() { # resumes FROM OPTIONS...: out.dnas.part holds FROM; the result must be want.dnas
+    cp "$1" out.dnas.part
+    expect_ok dnas-embed -q -m tnf "${@:2}" --resume -o out.dnas many.fa
+    expect_same want.dnas out.dnas
+    [ ! -e out.dnas.part ] || fail "out.dnas.part is left"
+    rm -f out.dnas out.dnas.part
+}
+test_resume() {
+    local zstd at size
+    random_fasta 900 6 >many.fa
+    for zstd in '' --zstd; do
+        dnas-embed -m tnf $zstd -o want.dnas many.fa || fail "$zstd fails"
+        size=$(stat -c %s want.dnas)
+        for at in 0 5 16 500 1100 100000 $((size / 2)) $((size - 100)) $((size - 64)) $((size - 1)) "$size"; do
+            head -c "$at" want.dnas >part
+            resumes part $zstd -t 2
+        done
+        # Damage in the middle: what comes before it is kept, the rest made anew.
+        (head -c $((size / 2)) want.dnas && printf 'damage' && tail -c +$((size / 2 + 7)) want.dnas) >part
+        resumes part $zstd -t 1
+    done
+    # Without a part it begins, and with another --threads it goes on.
+    expect_ok dnas-embed -m tnf --zstd --resume -v -o out.dnas many.fa
+    expect_same want.dnas out.dnas
+}
+test_resume_is_refused() {
+    random_fasta 600 6 >many.fa
+    dnas-embed -m tnf -o want.dnas many.fa
+    head -c 600000 want.dnas >out.dnas.part
+    cp out.dnas.part kept
+    sed 's/^>seq100 />other /' many.fa >changed && mv changed many.fa
+    expect_sentence 1 "many.fa: record 100 \('other'\) is not row 'seq100' of the part to be resumed: the input has changed" \
+        dnas-embed -m tnf --resume -o out.dnas many.fa
+    expect_same kept out.dnas.part
+    head -n 1000 many.fa >short && mv short many.fa
+    sed 's/^>other />seq100 /' many.fa >changed && mv changed many.fa
+    expect_sentence 1 "the input ends before row 'seq[0-9]+' of the part to be resumed|is not row" \
+        dnas-embed -m tnf --resume -o out.dnas many.fa
+    expect_sentence 1 'out.dnas.part: was begun by another command, version or model' \
+        dnas-embed -m tnf-canonical --resume -o out.dnas many.fa
+    expect_same kept out.dnas.part
+    expect_sentence 2 '--resume needs -o' dnas-embed -m tnf --resume many.fa
+    expect_sentence 2 '--resume needs -o' dnas-embed -m tnf --resume -o /dev/null many.fa
+}
+# A run that is killed in the middle, its input a FIFO of the name that the
+# second run finds a file under.
+test_resume_after_a_kill() {
+    local i
+    zcat "$ROOT/examples/genomes.fa.gz" >whole.fa
+    ln -s whole.fa in.fa
+    dnas-embed -q -m tnf -o want.dnas in.fa
+    rm in.fa
+    mkfifo in.fa
+    dnas-embed -q -m tnf -o out.dnas in.fa &
+    exec 7>in.fa
+    head -c 5000000 whole.fa >&7
+    for ((i = 0; i < 300; i++)); do
+        [ "$(stat -c %s out.dnas.part 2>/dev/null || echo 0)" -lt 200000 ] || break
+        sleep 0.1
+    done
+    kill -9 $!
+    wait $! 2>/dev/null
+    [ $? = 137 ] || fail "it ended by itself"
+    exec 7>&-
+    [ ! -e out.dnas ] || fail "out.dnas is there"
+    [ "$(stat -c %s out.dnas.part)" -ge 200000 ] || fail "no rows in the part"
+    rm in.fa
+    ln -s whole.fa in.fa
+    expect_ok dnas-embed -q -m tnf --resume -o out.dnas in.fa
+    expect_same want.dnas out.dnas
+}
+# After a failure the finished rows stay, and mended input goes on from them.
+test_resume_after_a_failure() {
+    random_fasta 600 6 >whole.fa
+    cp whole.fa in.fa && printf '>last\nAC1GT\n' >>in.fa
+    expect_status 1 dnas-embed -m tnf -o out.dnas in.fa
+    grep -q "record 601 ('last') has the character '1'" "$TMP/err" || fail "says $(cat "$TMP/err")"
+    grep -q 'finished rows are kept in out.dnas.part: --resume goes on with them' "$TMP/err" ||
+        fail "does not name --resume: $(cat "$TMP/err")"
+    printf '>last\nACGT\n' | cat whole.fa - >in.fa
+    expect_ok dnas-embed -q -m tnf --resume -o out.dnas in.fa
+    dnas-embed -q -m tnf -o want.dnas in.fa
+    expect_same want.dnas out.dnas
+}
+
+# A small network; what it computes is tested in tests/model.
+network() {
+    random_fasta 12 3 >s.fa
+    dnas-tokenize --train 100 s.fa -o tokenizer.json
+    mkdir -p model
+    cp tokenizer.json "$DATA"/golden/dnabert2_tiny/{config.json,model.safetensors} model
+}
+test_network_from_sequences_and_from_tokens() {
+    network
+    local how
+    for how in '' '--window 700' '--max-tokens 50' '--truncate 333'; do
+        # shellcheck disable=SC2086
+        expect_ok dnas-embed -q --no-pg -m model $how s.fa
+        cp "$TMP/out" direct.dnas
+        # shellcheck disable=SC2086
+        dnas-tokenize -q --no-pg -T tokenizer.json $how s.fa -o tokens.dnas
+        expect_ok dnas-embed -q --no-pg -m model tokens.dnas
+        expect_same direct.dnas "$TMP/out"
+        expect_ok dnas-view -c direct.dnas
+        expect_text "$TMP/out" 12
+    done
+    dnas-tokenize --train 90 s.fa -o other.json
+    dnas-tokenize -T other.json s.fa -o other.dnas
+    expect_status 1 dnas-embed -q -m model other.dnas
+}
+# A sequence's bits do not depend on its neighbours, shards, or a break.
+test_network_alone_and_in_company() {
+    network
+    dnas-embed -q -m model s.fa -o all.dnas
+    dnas-view all.dnas >all.tsv
+    awk '/^>/ { on = /^>seq7 / } on' s.fa >one.fa
+    dnas-embed -q -m model one.fa -o one.dnas
+    dnas-view one.dnas | tail -n 1 >one
+    sed -n 8p all.tsv >want
+    expect_same want one
+    for i in 1 2 3; do dnas-embed -q -m model --shard $i/3 s.fa -o $i.dnas; done
+    cat 1.dnas 2.dnas 3.dnas >joined.dnas
+    expect_ok dnas-view joined.dnas
+    expect_same all.tsv "$TMP/out"
+    random_fasta 300 4 >many.fa
+    dnas-embed -q -m model --truncate 100 many.fa -o want.dnas
+    head -c -2000 want.dnas >out.dnas.part
+    expect_ok dnas-embed -q -m model --truncate 100 --resume -o out.dnas many.fa
+    expect_same want.dnas out.dnas
+}
+
+test_zstd() {
+    random_fasta 300 6 >many.fa
+    dnas-embed -m tnf --no-pg -o plain.dnas many.fa
+    for level in --zstd --zstd=1 --zstd=19; do
+        dnas-embed -m tnf --no-pg $level -o packed.dnas many.fa
+        [ "$(stat -c %s packed.dnas)" -lt "$(($(stat -c %s plain.dnas) / 2))" ] || fail "$level does not compress"
+        dnas-view plain.dnas >want
+        expect_ok dnas-view packed.dnas
+        expect_same want "$TMP/out"
+        command -v zstd >/dev/null || continue
+        zstd -dqc packed.dnas >unpacked.dnas || fail "zstd -d refuses it"
+        expect_same plain.dnas unpacked.dnas
+    done
+    expect_sentence 2 '--zstd takes a number from 1 to 19' dnas-embed -m tnf --zstd=20 many.fa
+}
+
+test_what_it_refuses() {
+    printf '>a\nACGT\n' >a.fa
+    expect_sentence 2 'no model given: -m tnf-canonical needs no file' dnas-embed a.fa
+    expect_sentence 2 "-m 'x' is (none of|neither a file nor one of) tnf, tnf-canonical, tnf-k, dna2vec:FILE" dnas-embed -m x a.fa
+    expect_sentence 2 '--device cuda' dnas-embed -m tnf -d cuda a.fa
+    dnas-embed -m tnf a.fa -o a.dnas
+    expect_sentence 1 '^dnas-embed: a.dnas: is a dnas stream, and tnf is counted from sequences' dnas-embed -m tnf a.dnas
+    expect_ok dnas-embed -m tnf -d auto a.fa
+    expect_ok dnas-embed -m tnf -d cpu a.fa
+}
+
+test_closing_line() {
+    printf '>a\nACGT\n>b\nACGT\n' >a.fa
+    expect_sentence 0 '^dnas-embed: 2 sequences in [0-9.]+ s \([0-9]+/s\), peak memory [0-9.]+ MiB$' dnas-embed -v -m tnf a.fa
+}
+
+run_tests

@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# inputs.sh - how each tool is run on small inputs; sourced by the other files of
+# this folder.  Run by itself it checks that no tool is missing from the table.
+#
+# A new tool: add its lines to `ways`, and to make_inputs what they read.
+# shellcheck shell=bash
+# shellcheck source=tests/lib.sh
+. tests/lib.sh
+
+# A way of running a tool: its name, the input, then the options.  The input is
+# the last word of the command line, and can be standard input instead unless the
+# options end with --from-...
+ways='
+dnas-tokenize  small.fa        -T tokenizer.json
+dnas-tokenize  pairs.csv       -T tokenizer.json
+dnas-tokenize  pairs.dnas      -T tokenizer.json --max-tokens 50
+dnas-tokenize  small.fa        --train 60
+dnas-embed     small.fa        -m tnf-canonical
+dnas-embed     small.fa        -m tnf-k --output-type bf16 --zstd
+dnas-embed     small.fa        -m model --truncate 60
+dnas-embed     short.dnas      -m model
+dnas-kmeans    embedded.dnas   -k 3
+dnas-kmeans    embedded.dnas   -k labels --init random --format tsv
+dnas-ari       clusters.dnas
+dnas-ari       clusters.tsv    --json
+dnas-view      embedded.dnas
+dnas-view      clusters.dnas   --json
+dnas-view      tokens.dnas     --check
+dnas-view      embedded.dnas   -c
+dnas-view      embedded.dnas   -H
+dnas-view      embedded.dnas   --salvage
+dnas-view      clusters.tsv    --from-tsv
+dnas-view      matrix.npy      --from-npy
+dnas-plot      embedded.dnas
+dnas-plot      embedded.dnas   --method tsne --perplexity 5
+'
+
+tools() { # the names of all tools that are built
+    local f
+    for f in "$BUILD"/bin/dnas-*; do
+        [ ! -x "$f" ] || basename "$f"
+    done
+}
+
+make_inputs() { # make_inputs DIR RECORDS: everything that `ways` names
+    mkdir -p "$1" && cd "$1" || exit 99
+    {
+        random_fasta "$2" 11 >small.fa
+        awk 'NR % 2 && NR < 40 { s = "ACGTTGCAAC" NR; gsub(/[0-9]/, "AC", s); print s ",GATTACA" s }' \
+            small.fa >pairs.csv
+        awk 'BEGIN { print "id\tseq_a\tseq_b\tsplit\tlabel"
+            for (i = 1; i <= 300; i++) print "p" i "\tACGTACGTTTGA\tGGATTACA\t" i % 2 "\tx" }' >pairs.tsv
+        dnas-tokenize --train 60 small.fa -o tokenizer.json &&
+            dnas-tokenize -T tokenizer.json small.fa -o tokens.dnas &&
+            dnas-tokenize -T tokenizer.json --truncate 60 small.fa -o short.dnas &&
+            dnas-view --from-tsv pairs.tsv -o pairs.dnas &&
+            dnas-embed -m tnf-canonical small.fa -o embedded.dnas &&
+            dnas-kmeans -k 3 embedded.dnas -o clusters.dnas &&
+            dnas-view clusters.dnas -o clusters.tsv &&
+            dnas-view --npy matrix.npy embedded.dnas &&
+            mkdir model && cp tokenizer.json "$DATA"/golden/dnabert2_tiny/{config.json,model.safetensors} model
+    } || exit 99
+    cd "$ROOT" || exit 99
+}
+
+inputs=$TMP/.inputs # out of the reach of run_tests, which empties $TMP
+use_inputs() { # copies the small inputs to the present folder
+    [ -d "$inputs" ] || (make_inputs "$inputs" 60) || exit 99
+    cp -r "$inputs"/* .
+}
+
+# each_way FUNCTION [TOOL]: calls FUNCTION with $tool, $input and @args set.
+each_way() {
+    local line words
+    while read -r line; do
+        read -ra words <<<"$line"
+        [ ${#words[@]} -ge 2 ] || continue
+        [ -x "$BUILD/bin/${words[0]}" ] || continue
+        [ $# -lt 2 ] || [ "$2" = "${words[0]}" ] || continue
+        tool=${words[0]} input=${words[1]} args=("${words[@]:2}")
+        "$1"
+    done <<<"$ways"
+}
+
+takes_stdin() { # whether this way can read standard input
+    [[ ${#args[@]} -eq 0 || ${args[-1]} != --from-* ]]
+}
+
+options_of() { # options_of TOOL: name, letter, argument and choices of each option
+    "$1" --list-options
+}
+
+has_option() { # has_option TOOL NAME
+    options_of "$1" | cut -f 1 | grep -qx -- "$2"
+}
+
+# each_tool FUNCTION: makes a test of every tool, which calls FUNCTION TOOL.
+each_tool() {
+    local t
+    for t in $(tools); do
+        eval "test_$1_${t//-/_}() { $1 $t; }"
+    done
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    test_there_are_tools() {
+        [ -n "$(tools)" ] || fail "no tools in $BUILD/bin"
+    }
+    in_table() {
+        grep -q "^$1 " <<<"$ways" ||
+            fail "$1 is not in the table of tests/suite/inputs.sh: add how it is run on small inputs"
+    }
+    each_tool in_table
+    works() {
+        expect_ok "$tool" "${args[@]}" "$input"
+        [ -s "$TMP/out" ] || fail "no output: $tool ${args[*]} $input"
+        cp "$TMP/out" first
+        takes_stdin || return
+        expect_ok "$tool" "${args[@]}" <"$input"
+        has_option "$tool" --no-pg || expect_same first "$TMP/out"
+    }
+    test_all_ways_work_from_file_and_standard_input() {
+        mkdir w && cd w && use_inputs
+        each_way works
+    }
+    run_tests
+fi
