@@ -61,12 +61,11 @@ int dnas_convert_to_npy(const char *path, struct dnas_reader *r, struct dnas_err
     if (dnas_reader_expect(r, h->kind, err) != 0)
         return -1;
     column = dnas_header_find(h, is_labels ? "cluster" : "embedding");
+    part = dnas_xasprintf("%s.part", path);
     status = dnas_npy_open(&w, path, is_labels ? DNAS_NPY_I4 : DNAS_NPY_F4,
                            is_labels ? 0 : h->columns[column].dim, err);
-    if (status != 0)
-        return -1;
-    part = dnas_xasprintf("%s.part", path);
-    status = append_all(&w, r, column, err);
+    if (status == 0)
+        status = append_all(&w, r, column, err);
     if (dnas_npy_close(&w, status == 0 ? err : NULL) != 0)
         status = -1;
     if (status == 0 && rename(part, path) != 0)

@@ -711,13 +711,14 @@ static void test_training_refuses_nothing_to_train_on(void)
 
 static void test_dnabert2_table(void)
 {
-    struct dnas_bpe_encoder *enc = dnas_bpe_encoder_new();
+    struct dnas_bpe_encoder *enc;
     struct dnas_bpe *bpe;
     char *dir, *fasta, *table, *record, *line;
     int n_rows = 0;
 
     if (!check_test_data())
         SKIP("DNAS_TEST_DATA is not set");
+    enc = dnas_bpe_encoder_new();
     dir = dnas_xasprintf("%s/tokenizer", check_test_data());
     bpe = load(dir, "dnabert2_tokenizer.json");
     fasta = read_text(dir, "tokenize.fa");
@@ -746,13 +747,14 @@ static void test_dnabert2_table(void)
 
 static void test_dnabert2_random_texts(void)
 {
-    struct dnas_bpe_encoder *enc = dnas_bpe_encoder_new();
+    struct dnas_bpe_encoder *enc;
     static char text[TEXT_MAX];
     char *dir;
     struct dnas_bpe *bpe, *other;
 
     if (!check_test_data())
         SKIP("DNAS_TEST_DATA is not set");
+    enc = dnas_bpe_encoder_new();
     dir = dnas_xasprintf("%s/tokenizer", check_test_data());
     bpe = load(dir, "dnabert2_tokenizer.json");
     other = load(dir, "dnaberts_tokenizer.json");
