@@ -33,10 +33,9 @@ LIBS_CFLAGS  = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null)
 LIBS         = $(shell $(PKG_CONFIG) --libs $(LIBRARIES) 2>/dev/null || \
                  echo -lhts -lzstd -lxxhash -ljansson) -ldnnl -l:libgomp.so.1 -lm
 
-# The GPU side is a shared object of its own, loaded on request.
+# The GPU side will be a shared object of its own; this version has no source of it.
 NVCC      := $(shell command -v nvcc 2>/dev/null)
 CUDA_SRC  := $(sort $(wildcard kernels/cuda/*.cu))
-CUDA_WANT := $(if $(filter no,$(CUDA)),,$(if $(NVCC),$(CUDA_SRC)))
 ifeq ($(CUDA),yes)
 ifeq ($(NVCC),)
 $(error CUDA=yes, but nvcc is not on the PATH: install the CUDA toolkit or use CUDA=auto)

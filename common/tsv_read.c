@@ -146,7 +146,9 @@ struct dnas_reader *dnas_reader_on_tsv(struct dnas_in *in, struct dnas_err *err)
     dnas_header_init(&r->header, DNAS_LABELS);
     status = dnas_lines_next(&r->tsv->lines, &line, &n, err);
     if (status == 0)
-        dnas_err_set(err, "%s: is empty, where a TSV with a line of names is needed",
+        dnas_err_set(err,
+                     "%s: is empty: neither a stream nor a TSV with a line of names (did the "
+                     "command before it fail?)",
                      dnas_in_name(in));
     if (status == 1 && memchr(line, '\0', n)) {
         dnas_err_set(err, "%s: is neither a dnas stream nor text", dnas_in_name(in));
