@@ -188,7 +188,7 @@ test_from_tsv_refuses() {
         expect_sentence 1 "^dnas-view: t.tsv: $2" dnas-view --from-tsv t.tsv -o t.dnas
         [ ! -e t.dnas ] || fail "t.dnas is there"
     }
-    refuses '' 'is empty, where a TSV with a line of names is needed'
+    refuses '' 'is empty: neither a stream nor a TSV with a line of names'
     refuses 'name\tcluster\n' "line 1 names no column 'id'"
     refuses 'id\tnote\n' "line 1 names no column 'embedding_0', 'cluster', 'tokens' or 'seq_a'"
     refuses 'id\tid\tcluster\n' "line 1 has two columns 'id'"
