@@ -6,8 +6,12 @@
  */
 #include "tests/unit/check.h"
 
+#include <unistd.h>
+
 #include "common/bert.h"
-#include "common/msg.h"
+#include "common/io.h"
+#include "common/weights.h"
+#include "common/xmem.h"
 #include "kernels/kernels.h"
 #include "tests/unit/npz.h"
 
@@ -191,6 +195,172 @@ static void test_ids_are_checked(void)
     dnas_bert_close(b);
 }
 
+/* ---- models that are not as they should be ---- */
+
+static char *in_tmp(const char *name)
+{
+    return dnas_xasprintf("%s/%s", getenv("TMP") ? getenv("TMP") : "/tmp", name);
+}
+
+/* Writes golden's tensors, changed by `change`, as one file with its config in
+ * the metadata, and opens it.  prefix goes before the names. */
+static struct dnas_bert *open_changed(void (*change)(struct dnas_tensor *, size_t *),
+                                      const char *prefix, const char *config, struct dnas_err *err)
+{
+    struct dnas_weights *w = dnas_weights_open(GOLDEN, err);
+    const struct dnas_metadata metadata = {"config", config};
+    size_t n = dnas_weights_n(w);
+    struct dnas_tensor *t = dnas_xzalloc(n + 1, sizeof(*t));
+    char *path = in_tmp("dnas-model.safetensors");
+    struct dnas_bert *b;
+
+    for (size_t i = 0; i < n; i++) {
+        t[i] = *dnas_weights_tensor(w, i);
+        t[i].name = dnas_xasprintf("%s%s", prefix, t[i].name);
+    }
+    if (change)
+        change(t, &n);
+    CHECK_INT(dnas_safetensors_write(path, t, n, &metadata, config ? 1 : 0, err), 0);
+    b = dnas_bert_open(path, DNAS_BERT_F32, err);
+    unlink(path);
+    for (size_t i = 0; i < dnas_weights_n(w); i++)
+        free((char *)t[i].name);
+    free(t);
+    free(path);
+    dnas_weights_close(w);
+    return b;
+}
+
+static char *golden_config(void)
+{
+    struct dnas_err err;
+    size_t n;
+
+    return dnas_read_file(GOLDEN "/config.json", 1 << 20, &n, &err);
+}
+
+static void refused(void (*change)(struct dnas_tensor *, size_t *), const char *sentence)
+{
+    struct dnas_err err = {""};
+    char *config = golden_config();
+
+    CHECK(open_changed(change, "", config, &err) == NULL);
+    if (!strstr(err.msg, sentence))
+        CHECK_FAIL("'%s' where '%s' was due", err.msg, sentence);
+    free(config);
+}
+
+static void one_less(struct dnas_tensor *t, size_t *n)
+{
+    struct dnas_tensor gone = t[5];
+
+    t[5] = t[--*n];
+    t[*n] = gone; /* its name is freed with the others */
+}
+
+static void one_more(struct dnas_tensor *t, size_t *n)
+{
+    t[*n] = t[0];
+    t[(*n)++].name = "encoder.layer.9.surplus";
+}
+
+static void misshapen(struct dnas_tensor *t, size_t *n)
+{
+    (void)n;
+    t[0].shape[0] /= 2;
+    t[0].n_elements /= 2;
+    t[0].size_bytes /= 2;
+}
+
+static void not_finite(struct dnas_tensor *t, size_t *n)
+{
+    static float bad[96];
+
+    bad[17] = NAN;
+    (void)n;
+    t[2].data = bad; /* embeddings.LayerNorm.weight */
+}
+
+static void integers(struct dnas_tensor *t, size_t *n)
+{
+    (void)n;
+    t[2].dtype = DNAS_DTYPE_I32;
+}
+
+static void test_tensors_are_refused(void)
+{
+    refused(one_less, "is missing");
+    refused(one_more, "'encoder.layer.9.surplus' is not one of this network's");
+    refused(misshapen, "does not have the shape that the config gives it");
+    refused(not_finite, "embeddings.LayerNorm.weight");
+    refused(integers, "embeddings.LayerNorm.weight");
+}
+
+static void test_configs_are_refused(void)
+{
+    static const struct {
+        const char *config, *sentence;
+    } bad[] = {
+        {NULL, "have no 'config'"},
+        {"{", "is not JSON"},
+        {"[]", "not a JSON object"},
+        {"{\"hidden_act\": \"relu\"}", "another network: its 'hidden_act'"},
+        {"{\"position_embedding_type\": \"absolute\"}", "its 'position_embedding_type'"},
+        {"{\"model_type\": \"roberta\"}", "its 'model_type'"},
+        {"{\"num_hidden_layers\": 3}", "no 'hidden_size'"},
+        {"{\"num_hidden_layers\": 3.5}", "no 'num_hidden_layers'"},
+        {"{\"num_hidden_layers\": 3, \"hidden_size\": 96, \"num_attention_heads\": 7, "
+         "\"intermediate_size\": 192, \"vocab_size\": 256}",
+         "96 channels, which 7 heads do not divide"},
+        {"{\"num_hidden_layers\": 4, \"hidden_size\": 96, \"num_attention_heads\": 6, "
+         "\"intermediate_size\": 192, \"vocab_size\": 256}",
+         "'encoder.layer.3.attention.self.Wqkv.weight' is missing"},
+        {"{\"num_hidden_layers\": 2, \"hidden_size\": 96, \"num_attention_heads\": 6, "
+         "\"intermediate_size\": 192, \"vocab_size\": 256}",
+         "is not one of this network's"},
+    };
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct dnas_err err = {""};
+
+        CHECK(open_changed(NULL, "", bad[i].config, &err) == NULL);
+        if (!strstr(err.msg, bad[i].sentence))
+            CHECK_FAIL("'%s' where '%s' was due", err.msg, bad[i].sentence);
+    }
+}
+
+/* One file, with or without the prefix of DNABERT-2's, is the same model. */
+static void test_one_file_and_prefix(void)
+{
+    struct dnas_bert *folder = open_golden(DNAS_BERT_F32);
+    static const char *const prefixes[] = {"", "bert.", "module.dnabert2."};
+    char *config = golden_config();
+
+    for (int i = 0; i < 3; i++) {
+        struct dnas_err err = {""};
+        struct dnas_bert *b = open_changed(NULL, prefixes[i], config, &err);
+
+        CHECK_STR(err.msg, "");
+        if (b)
+            CHECK_STR(dnas_bert_hash(b), dnas_bert_hash(folder));
+        dnas_bert_close(b);
+    }
+    free(config);
+    dnas_bert_close(folder);
+}
+
+static void test_no_tokens(void)
+{
+    struct dnas_bert *b = open_golden(DNAS_BERT_F32);
+    struct dnas_bert_run *run = dnas_bert_run_new(b);
+    double mean[96];
+
+    dnas_cpu_meanpool_fwd(mean, dnas_bert_forward(b, run, NULL, 0, 1), 0, 96);
+    CHECK(mean[0] == 0 && mean[95] == 0);
+    dnas_bert_run_free(run);
+    dnas_bert_close(b);
+}
+
 static void test_missing_folder(void)
 {
     struct dnas_err err = {""};
@@ -207,6 +377,10 @@ int main(void)
     RUN(test_golden_bf16);
     RUN(test_slopes);
     RUN(test_ids_are_checked);
+    RUN(test_tensors_are_refused);
+    RUN(test_configs_are_refused);
+    RUN(test_one_file_and_prefix);
+    RUN(test_no_tokens);
     RUN(test_missing_folder);
     return check_done();
 }
