@@ -237,7 +237,7 @@ static void row(struct bench *b, size_t T, int n_threads, double seconds)
 
 int main(int argc, char **argv)
 {
-    int n_threads = argc > 1 ? atoi(argv[1]) : 2;
+    int n_threads = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2;
     double seconds = argc > 2 ? strtod(argv[2], NULL) : 10;
     enum dnas_bert_precision precision =
         argc > 3 && strcmp(argv[3], "bf16") == 0 ? DNAS_BERT_BF16 : DNAS_BERT_F32;

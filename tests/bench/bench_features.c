@@ -140,7 +140,7 @@ int main(int argc, char **argv)
     char *text = dnas_xalloc(MAX_BYTES, 1);
     size_t n = argc > 1 ? read_text(text, argv[1]) : draw_text(text);
     size_t in_cache = n < (size_t)1 << 20 ? n : (size_t)1 << 20;
-    int rounds = argc > 2 ? atoi(argv[2]) : 30;
+    int rounds = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 30;
     uint64_t counts[256] = {0};
 
     printf("piece_bp\tread_GB/s\tplain_GB/s\tkernel_GB/s\tof_read\ttimes_plain\n");

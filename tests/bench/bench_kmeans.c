@@ -155,7 +155,8 @@ static void bench(const char *name, const float *x, int n_rounds, int n_threads)
 
 int main(int argc, char **argv)
 {
-    int n_rounds = argc > 1 ? atoi(argv[1]) : 3, n_threads = argc > 2 ? atoi(argv[2]) : 2;
+    int n_rounds = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 3,
+        n_threads = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 2;
     const char *dir = argc > 3 ? argv[3] : NULL, *names[] = {"random", "clustered"};
     int status = 0;
 
