@@ -66,10 +66,13 @@ fi
 if have g++ 'headers in C++'; then
     # Options that are for C alone go; the unit tests' headers are C.
     # shellcheck disable=SC2086
-    for h in common/*.h kernels/*.h; do
-        printf '#include "%s"\n' "$h" | g++ ${CPPFLAGS//-std=c11/-std=c++17} -Wno-unused-function -x c++ -fsyntax-only - 2>&1 |
+    complaints=$(for h in common/*.h kernels/*.h; do
+        printf '#include "%s"\n' "$h" |
+            g++ ${CPPFLAGS//-std=c11/-std=c++17} -Wno-unused-function -x c++ -fsyntax-only - 2>&1 |
             grep -v 'valid for C/ObjC' | grep -E 'error|warning'
-    done | grep . && false
+    done)
+    printf '%s' "${complaints:+$complaints$'\n'}"
+    [ -z "$complaints" ]
     said 'headers in C++'
 fi
 
