@@ -338,7 +338,7 @@ void dnas_bert_close(struct dnas_bert *b)
     free(b);
 }
 
-const struct dnas_bert_shape *dnas_bert_shape(const struct dnas_bert *b)
+const struct dnas_bert_shape *dnas_bert_get_shape(const struct dnas_bert *b)
 {
     return &b->shape;
 }

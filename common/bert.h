@@ -47,7 +47,7 @@ struct dnas_bert *dnas_bert_open(const char *path, enum dnas_bert_precision prec
 /* NULL is fine. */
 void dnas_bert_close(struct dnas_bert *b);
 
-const struct dnas_bert_shape *dnas_bert_shape(const struct dnas_bert *b);
+const struct dnas_bert_shape *dnas_bert_get_shape(const struct dnas_bert *b);
 /* The model's tokenizer; NULL if the folder has none (then only tokens can be
  * embedded). */
 const struct dnas_bpe *dnas_bert_tokenizer(const struct dnas_bert *b);

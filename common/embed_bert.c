@@ -157,7 +157,7 @@ static int work(void *ctx, int slot, int worker, struct dnas_err *err)
 {
     struct job *j = ctx;
     struct slot *s = &j->slots[slot];
-    size_t C = dnas_bert_shape(j->e->bert)->C;
+    size_t C = dnas_bert_get_shape(j->e->bert)->C;
     const float *hidden;
 
     if (j->seq) {
@@ -180,7 +180,7 @@ static int work(void *ctx, int slot, int worker, struct dnas_err *err)
 
 static int write_sum(struct job *j, const struct slot *s, struct dnas_err *err)
 {
-    size_t C = dnas_bert_shape(j->e->bert)->C, dims = j->e->dims ? j->e->dims : C;
+    size_t C = dnas_bert_get_shape(j->e->bert)->C, dims = j->e->dims ? j->e->dims : C;
     uint32_t length_bp = (uint32_t)j->length_bp;
 
     if (j->length_bp > UINT32_MAX)
@@ -223,7 +223,7 @@ static int drain(void *ctx, int slot, struct dnas_err *err)
 {
     struct job *j = ctx;
     struct slot *s = &j->slots[slot];
-    size_t C = dnas_bert_shape(j->e->bert)->C;
+    size_t C = dnas_bert_get_shape(j->e->bert)->C;
 
     if (check_part(j, s, err) != 0)
         return -1;
@@ -269,7 +269,7 @@ static void find_columns(struct job *j)
 static int run(struct job *j, struct dnas_err *err)
 {
     const struct dnas_embed_bert *e = j->e;
-    size_t C = dnas_bert_shape(e->bert)->C;
+    size_t C = dnas_bert_get_shape(e->bert)->C;
     struct dnas_pipeline p = {.fill = fill,
                               .work = work,
                               .drain = drain,

@@ -573,8 +573,8 @@ static void put_all_points(struct dnas_text *t, const struct dnas_svg_scatter *p
     free(rows);
 }
 
-int dnas_svg_scatter(char **svg, size_t *size_bytes, const struct dnas_svg_scatter *plot,
-                     struct dnas_err *err)
+int dnas_svg_draw_scatter(char **svg, size_t *size_bytes, const struct dnas_svg_scatter *plot,
+                          struct dnas_err *err)
 {
     struct dnas_text t = {0};
     struct axis x, y;
@@ -750,7 +750,7 @@ static double curve_legend_width(const struct dnas_svg_curves *plot)
     return LEGEND_GAP + 29 + PIXELS_PER_CHAR * (double)longest;
 }
 
-void dnas_svg_curves(char **svg, size_t *size_bytes, const struct dnas_svg_curves *plot)
+void dnas_svg_draw_curves(char **svg, size_t *size_bytes, const struct dnas_svg_curves *plot)
 {
     struct dnas_text t = {0};
     struct bounds b = curve_bounds(plot);

@@ -55,11 +55,11 @@ struct dnas_svg_curves {
  * Returns 0 and in *svg a text of *size_bytes bytes and a final 0, to be freed with free(); or -1
  * (a coordinate that is not finite, a class out of range), *svg then NULL.  size_bytes may be
  * NULL.  Thread safe. */
-int dnas_svg_scatter(char **svg, size_t *size_bytes, const struct dnas_svg_scatter *plot,
-                     struct dnas_err *err);
+int dnas_svg_draw_scatter(char **svg, size_t *size_bytes, const struct dnas_svg_scatter *plot,
+                          struct dnas_err *err);
 
 /* The same for curves; no finite value at all gives empty axes.  Never fails. */
-void dnas_svg_curves(char **svg, size_t *size_bytes, const struct dnas_svg_curves *plot);
+void dnas_svg_draw_curves(char **svg, size_t *size_bytes, const struct dnas_svg_curves *plot);
 
 /* A table of numbers read from TSV text: a header line, then lines of as many numbers. */
 struct dnas_svg_table {

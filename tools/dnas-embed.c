@@ -40,7 +40,7 @@ struct embed {
 
 static size_t all_dims(const struct embed *e)
 {
-    return e->features ? dnas_features_dims(e->features) : dnas_bert_shape(e->bert)->C;
+    return e->features ? dnas_features_dims(e->features) : dnas_bert_get_shape(e->bert)->C;
 }
 
 static json_t *describe_features(const struct embed *e)

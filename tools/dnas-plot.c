@@ -133,7 +133,7 @@ static int draw_scatter(const struct plot *p, struct dnas_err *err)
 
     for (size_t i = 0; i < p->names.n; i++)
         names[i] = dnas_idmap_text(&p->names, i);
-    status = dnas_svg_scatter(&svg, &n, &s, err);
+    status = dnas_svg_draw_scatter(&svg, &n, &s, err);
     if (status == 0)
         status = dnas_write_file(p->common.output, svg, n, err);
     free(svg);
@@ -190,7 +190,7 @@ static int plot_curves(const struct plot *p, struct dnas_err *err)
         status = dnas_err_set(err, "%s: has one column; the first is x, the others are curves",
                               is_stdin ? "standard input" : p->curves);
     } else {
-        dnas_svg_curves(&svg, &n, &c);
+        dnas_svg_draw_curves(&svg, &n, &c);
         status = dnas_write_file(p->common.output, svg, n, err);
         free(svg);
     }

@@ -73,7 +73,7 @@ static void compare(int skip)
 {
     struct dnas_bert *b = open_golden(DNAS_BERT_F32);
     struct dnas_bert_run *run = dnas_bert_run_new(b);
-    size_t C = dnas_bert_shape(b)->C, at = 0;
+    size_t C = dnas_bert_get_shape(b)->C, at = 0;
     struct golden g;
 
     load(&g);
@@ -118,7 +118,7 @@ static void test_same_bytes_in_any_order(void)
 {
     struct dnas_bert *b = open_golden(DNAS_BERT_F32);
     struct dnas_bert_run *run = dnas_bert_run_new(b);
-    size_t C = dnas_bert_shape(b)->C;
+    size_t C = dnas_bert_get_shape(b)->C;
     struct golden g;
 
     load(&g);

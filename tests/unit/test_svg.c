@@ -54,7 +54,7 @@ static char *scatter(const struct dnas_svg_scatter *plot)
     char *svg;
     size_t size;
 
-    CHECK_INT(dnas_svg_scatter(&svg, &size, plot, NULL), 0);
+    CHECK_INT(dnas_svg_draw_scatter(&svg, &size, plot, NULL), 0);
     CHECK_INT(strlen(svg), size);
     check_xml(svg);
     return svg;
@@ -155,11 +155,11 @@ static void test_scatter_errors(void)
     struct dnas_err err;
     char *svg;
 
-    CHECK_INT(dnas_svg_scatter(&svg, NULL, &plot, &err), -1);
+    CHECK_INT(dnas_svg_draw_scatter(&svg, NULL, &plot, &err), -1);
     CHECK(svg == NULL);
     CHECK_STR(err.msg, "point 2 has a coordinate that is not finite");
     plot = (struct dnas_svg_scatter){.xy = good, .N = 2, .classes = classes, .n_classes = 3};
-    CHECK_INT(dnas_svg_scatter(&svg, NULL, &plot, &err), -1);
+    CHECK_INT(dnas_svg_draw_scatter(&svg, NULL, &plot, &err), -1);
     CHECK_STR(err.msg, "point 2 is in class 3, and there are 3");
 }
 
@@ -194,7 +194,7 @@ static void check_ticks(double low, double high, const char *a, const char *b)
 
     snprintf(want[0], sizeof(want[0]), ">%s</text>", a);
     snprintf(want[1], sizeof(want[1]), ">%s</text>", b);
-    dnas_svg_curves(&svg, NULL, &plot);
+    dnas_svg_draw_curves(&svg, NULL, &plot);
     check_xml(svg);
     for (int i = 0; i < 2; i++)
         if (!strstr(svg, want[i]))
@@ -225,7 +225,7 @@ static void test_curves(void)
     const char *path;
     size_t size;
 
-    dnas_svg_curves(&svg, &size, &plot);
+    dnas_svg_draw_curves(&svg, &size, &plot);
     CHECK_INT(strlen(svg), size);
     check_xml(svg);
     path = strstr(svg, "<path stroke=\"#0072b2\"");
@@ -241,7 +241,7 @@ static void test_curves(void)
     CHECK(strstr(svg, ">validation</text>"));
     free(svg);
     plot.N = 0;
-    dnas_svg_curves(&svg, NULL, &plot);
+    dnas_svg_draw_curves(&svg, NULL, &plot);
     check_xml(svg);
     free(svg);
 }
@@ -261,7 +261,7 @@ static void test_dense_curve(void)
         x[i] = (double)i;
         y[i] = i == 77777 ? 1 : 0.1 * (double)(i % 3);
     }
-    dnas_svg_curves(&svg, &size, &plot);
+    dnas_svg_draw_curves(&svg, &size, &plot);
     CHECK(size < 100000);
     CHECK(strstr(svg, " 40.81L")); /* the peak, 4 % below the top */
     free(svg);
