@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/msg.h"
 #include "common/threads.h"
@@ -152,6 +153,22 @@ static int spill_failed(struct dnas_err *err)
                         getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", strerror(errno));
 }
 
+/* An unnamed file in TMPDIR (tmpfile() does not ask for that), or NULL. */
+static FILE *open_spill(void)
+{
+    const char *dir = getenv("TMPDIR");
+    char *path = dnas_xasprintf("%s/dnas-tokenize.XXXXXX", dir && *dir ? dir : "/tmp");
+    int fd = mkstemp(path);
+    FILE *f = fd >= 0 ? fdopen(fd, "w+b") : NULL;
+
+    if (fd >= 0)
+        unlink(path);
+    if (fd >= 0 && !f)
+        close(fd);
+    free(path);
+    return f;
+}
+
 /* Puts a window aside, and all of them into a file when they are many. */
 static int hold(struct held *h, const uint16_t *ids, size_t n, uint32_t bp, struct dnas_err *err)
 {
@@ -162,7 +179,7 @@ static int hold(struct held *h, const uint16_t *ids, size_t n, uint32_t bp, stru
     if (h->ids.n * sizeof(*h->ids.v) < HELD_BYTES)
         return 0;
     if (!h->spill)
-        h->spill = tmpfile();
+        h->spill = open_spill();
     if (!h->spill || fwrite(h->ids.v, sizeof(*h->ids.v), h->ids.n, h->spill) != h->ids.n)
         return spill_failed(err);
     h->ids.n = 0;

@@ -56,6 +56,32 @@ test_tnf_canonical() {
         END { exit NR != 4 }' || fail "tnf-canonical is not what counting by hand gives"
 }
 
+# Records that are longer than any buffer, one after the other, come out as
+# each of them alone; ten thousand letters counted by hand stand for all.
+test_long_records() {
+    local i
+    for i in 1 2 3; do
+        awk -v x=$i 'BEGIN { for (k = 0; k < 10000; k++) { x = (x * 16807) % 2147483647; printf "%s", substr("ACGT", int(x / 16) % 4 + 1, 1) } }' >period.$i
+        { echo ">r$i" && yes "$(cat period.$i)" | tr -d '\n' | head -c $((700000 * i)) && echo; } >r$i.fa
+        dnas-embed -q -m tnf r$i.fa -o r$i.dnas
+    done
+    echo '>short' >s.fa && cat period.1 >>s.fa && echo >>s.fa
+    dnas-embed -q -m tnf -t 2 r1.fa s.fa r2.fa r3.fa -o all.dnas
+    dnas-view all.dnas >got
+    for i in 1 2 3; do dnas-view r$i.dnas | tail -n 1; done >want
+    grep -v '^id\|^short' got >got.long
+    expect_same want got.long
+    # 4-mers of 70 periods and the seams between them: counted here.
+    { cat period.1 period.1 | head -c 10003; } | awk '{ n = length($0) - 3
+        for (k = 1; k <= n; k++) count[substr($0, k, 4)]++
+        split("A T C G", l, " ")
+        for (a = 1; a <= 4; a++) for (b = 1; b <= 4; b++) for (c = 1; c <= 4; c++) for (d = 1; d <= 4; d++)
+            print count[l[a] l[b] l[c] l[d]] / n }' >by_hand
+    head -n 2 got | tail -n 1 | cut -f 2-257 | tr '\t' '\n' | paste - by_hand | awk '
+        { d = $1 - $2; if (d > 2e-5 || d < -2e-5) exit 1 } END { exit NR != 256 }' ||
+        fail "counts of a long record are not those by hand"
+}
+
 test_strands() {
     printf '>a\nGATTACAGATTACACCGGTAC\n' >plus.fa
     printf '>a\nGTACCGGTGTAATCTGTAATC\n' >minus.fa
@@ -265,6 +291,17 @@ test_resume() {
     done
     # Without a part it begins, and with another --threads it goes on.
     expect_ok dnas-embed -m tnf --zstd --resume -v -o out.dnas many.fa
+    expect_same want.dnas out.dnas
+}
+# The part's last block was closed by an input that ended; it has grown since.
+test_resume_with_more_input() {
+    random_fasta 900 6 >whole.fa
+    awk '/^>seq601 / { exit } { print }' whole.fa >in.fa
+    dnas-embed -q -m tnf -o out.dnas in.fa
+    mv out.dnas out.dnas.part
+    mv whole.fa in.fa
+    expect_ok dnas-embed -q -m tnf --resume -o out.dnas in.fa
+    dnas-embed -q -m tnf -o want.dnas in.fa
     expect_same want.dnas out.dnas
 }
 test_resume_is_refused() {

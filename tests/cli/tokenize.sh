@@ -120,18 +120,27 @@ test_windows_hold_all_letters() {
     [ "$(wc -l <want.fa)" = 60 ] || fail "the test looks at $(wc -l <want.fa) lines"
 }
 
-# More tokens than are held in memory until the number of windows is known.
+# More tokens than are held in memory until the number of windows is known: the
+# rows are those of the windows as sequences of their own.
 test_spilled_windows() {
     vocabulary
-    { echo '>long' && yes ACGTTGCAAGTCCTAGGCATTTACG | tr -d '\n' | head -c 12000000 && printf '\n>b\nACGT\n'; } >long.fa
-    expect_ok dnas-tokenize -q -T v.json long.fa -o long.dnas
-    dnas-view long.dnas | awk -F '\t' 'NR > 1 && $1 == "long" { if ($3 != NR - 2 || $4 != 1200 || $5 != 10000) exit 1; n++ }
-        END { exit n != 1200 }' || fail "the windows are not 1200 of 10000"
-    dnas-view long.dnas | tail -n +2 | head -n 1200 | cut -f 2 | sort | uniq -c | awk '$1 % 240 { exit 1 }' ||
-        fail "windows of a repeat of 25 differ"
+    awk 'BEGIN { x = 5; for (k = 0; k < 9973; k++) { x = (x * 16807) % 2147483647; printf "%s", substr("ACGT", int(x / 16) % 4 + 1, 1) } }' >period
+    yes "$(cat period)" | tr -d '\n' | head -c 12000000 >letters
+    { echo '>long' && cat letters && printf '\n>b\nACGT\n'; } >long.fa
+    { fold -w 10000 letters && echo; } | awk '{ print ">w" NR "\n" $0 }' >pieces.fa
     mkdir nowhere
-    TMPDIR=$PWD/nowhere expect_ok dnas-tokenize -q -T v.json --no-pg long.fa
+    TMPDIR=$PWD/nowhere dnas-tokenize -q -T v.json long.fa -o long.dnas || fail "fails"
     [ -z "$(ls nowhere)" ] || fail "a temporary file is left"
+    TMPDIR=$PWD/missing expect_sentence 1 "the temporary file in '.*/missing' failed: No such file" \
+        dnas-tokenize -q -T v.json long.fa -o none.dnas
+    dnas-tokenize -q -T v.json pieces.fa -o pieces.dnas
+    dnas-view long.dnas | cut -f 2-5 >got
+    dnas-view pieces.dnas | awk -F '\t' 'NR > 1 { print $2 "\t" NR - 2 "\t1200\t" $5 }' >want
+    sed -n 2,1201p got >windows
+    expect_same want windows
+    sed -n '1202,$p' got >rest
+    expect_text rest $'1 11 2\t0\t1\t4'
+    [ "$(dnas-view long.dnas | tail -n +2 | cut -f 2 | wc -w)" -gt 5000000 ] || fail "nothing was spilled: the test is void"
 }
 
 test_pairs_of_csv() {

@@ -48,6 +48,16 @@ test_all_closed() {
     each_way all_closed
 }
 
+# A warning while the output is open: it must not go into it.
+test_warning_with_standard_error_closed() {
+    use_inputs
+    printf 'nobody\tx\n' >labels.tsv
+    dnas-view --no-pg --from-npy matrix.npy --labels labels.tsv -o want.dnas 2>err
+    [ -s err ] || fail "there is no warning: the test is void"
+    dnas-view --no-pg --from-npy matrix.npy --labels labels.tsv -o got.dnas 2>&- || fail "fails"
+    expect_same want.dnas got.dnas
+}
+
 # Where the input is not whole, the complaint must not go into the output.
 test_complaint_with_standard_error_closed() {
     printf '>a\nACGT\n>b\n' >bad.fa

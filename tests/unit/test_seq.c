@@ -308,6 +308,8 @@ static void test_quality_at_buffer_ends(void)
                 CHECK_INT(status, extra == 0 ? 1 : -1);
                 if (extra == 0)
                     CHECK_STR(dnas_seq_id(s), "b");
+                else
+                    CHECK(strstr(err.msg, " quality characters for ") != NULL);
                 dnas_seq_close(s);
             }
 }

@@ -98,6 +98,8 @@ static int fill(void *ctx, int slot, struct dnas_err *err)
 
     if (atomic_fetch_add(&j->in_fill, 1) != 0 || slot != j->filled % j->n_slots)
         j->wrong = true;
+    if (j->slow_first)
+        pause_briefly(20);
     if (j->filled == j->fail_fill)
         status = dnas_err_set(err, "fill %d", j->filled);
     else if (j->filled == j->n_batches)
