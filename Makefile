@@ -19,8 +19,8 @@ ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(JOBS)
 endif
 
-BUILD := build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
 comma := ,
+BUILD := build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
 
 WARN  := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla -Wno-psabi $(if $(WERROR),-Werror)
 # No contraction: a product and a sum round twice on every machine.

@@ -214,6 +214,9 @@ static int check(struct view *v, int n_operands)
         return dnas_usage_error("--ids and --labels go with --from-npy");
     if (!parse_rows(v))
         return dnas_usage_error("--rows takes N, N-M or N- with 1 <= N <= M, not '%s'", v->rows);
+    if (v->npy && strcmp(v->npy, "-") == 0)
+        return dnas_usage_error("--npy needs a file's name: the number of rows is written last, "
+                                "at its beginning");
     if (v->npy && v->common.output)
         return dnas_usage_error("--npy names its own file and leaves nothing for -o");
     if (v->common.zstd_level && !from && !v->salvage)
