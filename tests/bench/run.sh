@@ -50,5 +50,20 @@ tokenizer=${DNAS_BENCH_TOKENIZER:-$tmp/tokenizer.json}
 rate 'dnas-tokenize -t 1' dnas-tokenize -q -t 1 -T "$tokenizer" "$fasta" -o "$tmp/t.dnas"
 "$BUILD"/tests/bench/bench_bpe "$tokenizer" "$fasta"
 
-echo "== k-means"
-"$BUILD"/tests/bench/bench_kmeans
+echo "== the network of DNABERT-2's size, one thread"
+TMPDIR=$tmp "$BUILD"/tests/bench/bench_bert 1 5
+
+echo "== k-means, one thread: compare processor seconds"
+mkdir "$tmp/kmeans"
+"$BUILD"/tests/bench/bench_kmeans 1 1 "$tmp/kmeans"
+# Debian's reference BLAS, which numpy has by default, makes the peers some twenty
+# times slower than OpenBLAS does: install libopenblas0-pthread for a fair race.
+peers=
+for python in python3 /usr/bin/python3; do
+    [ -n "$peers" ] || { "$python" -c 'import numpy' 2>/dev/null && peers=$python; }
+done
+if [ -n "$peers" ]; then
+    timeout 900 "$peers" tests/bench/kmeans_peers.py "$tmp/kmeans" 1 1 || echo "the peers did not finish"
+else
+    echo "python3 has no numpy: scikit-learn and faiss are left out"
+fi
