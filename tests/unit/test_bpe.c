@@ -311,8 +311,15 @@ static void check_ids(const struct dnas_bpe *bpe, struct dnas_bpe_encoder *enc, 
 
     dnas_bpe_encode(bpe, enc, text, n, &ids, NULL);
     dnas_bpe_wrap(bpe, &ids, 0, 0);
-    for (char *word = strtok(field, " \n"); word; word = strtok(NULL, " \n"), i++)
-        same = same && i < ids.n && ids.v[i] == atoi(word);
+    for (char *end = field; *(field += strspn(field, " \n")); field = end, i++) {
+        unsigned long id = strtoul(field, &end, 10);
+
+        if (end == field) { /* no number: the table itself is wrong */
+            same = false;
+            break;
+        }
+        same = same && i < ids.n && ids.v[i] == id;
+    }
     if (!same || i != ids.n)
         CHECK_FAIL("%s: %zu ids are not the table's %zu", name, ids.n, i);
     free(ids.v);

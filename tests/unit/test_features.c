@@ -507,7 +507,7 @@ static void test_names(void)
         CHECK(dnas_features_is_spec(specs[i]));
         CHECK_STR(dnas_features_name(f), specs[i]);
         CHECK_INT(strspn(dnas_features_hash(f), "0123456789abcdef"), 32);
-        strcpy(hashes[i], dnas_features_hash(f));
+        snprintf(hashes[i], sizeof(hashes[i]), "%s", dnas_features_hash(f));
         for (size_t j = 0; j < i; j++)
             CHECK(strcmp(hashes[i], hashes[j]) != 0);
         dnas_features_free(f);
