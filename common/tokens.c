@@ -71,10 +71,9 @@ static int count_tokens(struct dnas_tokens *t, const char *path, struct dnas_err
 
         t->total_tokens = all->n_tokens;
         if (h->n_shards > 1 && dnas_reader_streams(r) == 1)
-            status = dnas_err_set(err,
-                                  "%s: is shard %" PRIu32 " of %" PRIu32
-                                  " itself: --shard takes the whole",
-                                  path, h->shard, h->n_shards);
+            status = dnas_err_set(
+                err, "%s: is shard %" PRIu32 " of %" PRIu32 " itself: --shard takes the whole",
+                path, h->shard, h->n_shards);
     }
     dnas_tokens_free(all);
     dnas_reader_close(r);
@@ -127,9 +126,9 @@ static int step(struct dnas_tokens *t, const struct dnas_window *w, const char *
     bool same_id = strlen(t->id) == n && memcmp(t->id, id, n) == 0;
 
     if (w->part != 0 && t->next_part == 0)
-        return dnas_err_set(
-            err, "%s: window %" PRIu32 " of '%.*s' comes where a sequence should begin",
-            dnas_reader_name(t->reader), w->part, (int)(n < 200 ? n : 200), id);
+        return dnas_err_set(err,
+                            "%s: window %" PRIu32 " of '%.*s' comes where a sequence should begin",
+                            dnas_reader_name(t->reader), w->part, (int)(n < 200 ? n : 200), id);
     if (w->part != t->next_part || (w->part > 0 && !same_id))
         return dnas_err_set(err,
                             "%s: window %" PRIu32 " of '%.*s' comes where window %" PRIu32

@@ -507,10 +507,10 @@ test_windows_out_of_order() {
     network
     dnas-tokenize -q --no-pg -T tokenizer.json --window 300 s.fa | dnas-view >rows.tsv
     while IFS='|' read -r name edit pattern; do
-        awk -F '\t' -v OFS='\t' "$edit" rows.tsv >$name.tsv
-        dnas-view --from-tsv $name.tsv -o $name.dnas || fail "$name: no stream"
-        expect_sentence 1 "$name.dnas: $pattern" dnas-embed -q -m model $name.dnas
-        expect_sentence 1 "$name.dnas: $pattern" dnas-embed -q -m model --shard 1/2 $name.dnas
+        awk -F '\t' -v OFS='\t' "$edit" rows.tsv >"$name.tsv"
+        dnas-view --from-tsv "$name.tsv" -o "$name.dnas" || fail "$name: no stream"
+        expect_sentence 1 "$name.dnas: $pattern" dnas-embed -q -m model "$name.dnas"
+        expect_sentence 1 "$name.dnas: $pattern" dnas-embed -q -m model --shard 1/2 "$name.dnas"
     done <<'END'
 lost|NR != 4|window 2 of 'seq2' comes where window 1 of 'seq2' belongs
 twice|{ print } NR == 3|window 0 of 'seq2' comes where window 1 of 'seq2' belongs
