@@ -64,7 +64,7 @@ OBJ       := $(LIB_OBJ) $(patsubst %.c,$(BUILD)/%.o,$(TOOL_SRC) $(TEST_SRC) $(BE
                                      tests/fuzz/replay.c tests/fuzz/mutator.c)
 MAN       := $(sort $(wildcard man/*.[157]))
 
-.PHONY: all deps check check-gpu demo bench fuzz fuzzers install uninstall clean config help lint
+.PHONY: all deps check check-gpu demo bench fuzz fuzzers mutants install uninstall clean config help lint
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -77,6 +77,7 @@ help:
 	@echo 'make check-gpu   the tests that need one'
 	@echo 'make bench       timings beside the limits of this machine'
 	@echo 'make fuzz        each reader fuzzed for SECONDS=60 with clang and libFuzzer'
+	@echo 'make mutants     faults planted one by one: lists those that no test notices'
 	@echo 'make lint        man pages, shell scripts and headers looked over'
 	@echo 'make install     to PREFIX (/usr/local) under DESTDIR; make uninstall undoes it'
 	@echo 'make config      what was found and how it will build'
@@ -162,6 +163,9 @@ fuzz:
 	@BUILD='$(abspath $(FUZZ_BUILD))' FUZZ_SECONDS='$(SECONDS)' bash tests/fuzz/run.sh $(FUZZ_ARGS)
 
 fuzzers: $(FUZZERS)
+
+mutants:
+	@JOBS=$(JOBS) bash tests/mutants.sh $(MUTANTS)
 
 demo: $(TOOLS)
 	@BUILD=$(abspath $(BUILD)) bash examples/demo.sh
