@@ -293,6 +293,91 @@ static void test_skipping_saves_and_does_not_show(void)
     free(scratch);
 }
 
+/* What is left out has less than 2^-24 of each row's weight: values of 2^20 on
+ * all keys `far` or more away, and 0 on the others, show any more than that. */
+static void check_left_out(const float *q, const float *k, size_t T, float slope, size_t far)
+{
+    enum { C = 4 };
+    float *qkv = dnas_xzalloc(T * 3 * C, sizeof(*qkv)), *out = guarded(T * C);
+    float *scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, C), sizeof(*scratch));
+
+    for (size_t t = 0; t < T; t++) {
+        qkv[t * 3 * C] = q[t];
+        qkv[t * 3 * C + C] = k[t];
+    }
+    for (size_t i = 0; i < T; i += T - 1) { /* seen from the first row, then from the last */
+        double top = -INFINITY, sum = 0, weight = 0, want;
+
+        for (size_t j = 0; j < T; j++) {
+            size_t d = i > j ? i - j : j - i;
+            double score = (double)q[i] * (double)k[j] / 2 - (double)slope * (double)d;
+
+            qkv[j * 3 * C + 2 * C] = d >= far ? 0x1p20f : 0;
+            top = score > top ? score : top;
+        }
+        for (size_t j = 0; j < T; j++) {
+            size_t d = i > j ? i - j : j - i;
+            double p = exp((double)q[i] * (double)k[j] / 2 - (double)slope * (double)d - top);
+
+            sum += p;
+            weight += d >= far ? p : 0;
+        }
+        want = 0x1p20 * weight / sum;
+        dnas_cpu_attention_fwd(out, NULL, NULL, qkv, &slope, T, C, 1, 1, scratch);
+        /* 2^20 2^-24, and the rounding of what is there. */
+        CHECK_NEAR(out[i * C], want, 0x1p-4 * 1.01 + 1e-5 * fabs(want));
+    }
+    unguard(out, T * C);
+    free(qkv);
+    free(scratch);
+}
+
+static void test_what_is_left_out_is_negligible(void)
+{
+    enum { T = 3000 };
+    float *q = dnas_xzalloc(T, sizeof(*q)), *k = dnas_xzalloc(T, sizeof(*k));
+
+    /* All keys alike: many far ones add up. */
+    for (size_t far = 600; far < 2200; far += 100)
+        check_left_out(q, k, T, 0.01f, far);
+    for (size_t far = 128; far < 700; far += 64)
+        check_left_out(q, k, T, 0.04f, far);
+    /* One long key at the far end, seen by one long query: e^(q k / 2 - slope d)
+     * from 2^-30 to 2^-5 of the row's weight. */
+    for (int bits = 5; bits <= 30; bits += 5)
+        for (size_t at = 1000; at < T; at += 999) {
+            float reach = 0.02f * (float)at - (float)bits * 0.693f + 4.6f; /* ln of 1 / slope */
+
+            memset(q, 0, T * sizeof(*q));
+            memset(k, 0, T * sizeof(*k));
+            q[0] = 16;
+            k[at] = reach / 8;
+            q[T - 1] = 16;
+            k[T - 1 - at] = reach / 8;
+            check_left_out(q, k, T, 0.02f, at);
+        }
+    free(q);
+    free(k);
+}
+
+/* No more is computed than that takes: with q of 0 keys from 16.6 / slope on are
+ * left out, in whole blocks of 128. */
+static void test_how_much_is_left_out(void)
+{
+    enum { T = 2560, C = 4 };
+    static const float slope[1] = {0.05f};
+    float *qkv = dnas_xzalloc((size_t)T * 3 * C, sizeof(*qkv)), *out = guarded((size_t)T * C);
+    float *scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, C), sizeof(*scratch));
+    uint64_t n_scores = 0;
+
+    dnas_cpu_attention_fwd(out, NULL, &n_scores, qkv, slope, T, C, 1, 1, scratch);
+    CHECK(n_scores <= (uint64_t)T * 7 * 128); /* three blocks to each side */
+    CHECK(n_scores > (uint64_t)T * 5 * 128);
+    unguard(out, (size_t)T * C);
+    free(qkv);
+    free(scratch);
+}
+
 static void test_attention_nan(void)
 {
     size_t T = 200, C = 16;
@@ -471,6 +556,8 @@ int main(void)
     RUN(test_attention);
     RUN(test_far_keys_that_count);
     RUN(test_skipping_saves_and_does_not_show);
+    RUN(test_what_is_left_out_is_negligible);
+    RUN(test_how_much_is_left_out);
     RUN(test_attention_nan);
     RUN(test_linear);
     RUN(test_add_rows);
