@@ -53,15 +53,18 @@ LIB_SRC   := $(sort $(wildcard common/*.c kernels/*.c kernels/cpu/*.c))
 TOOL_SRC  := $(sort $(wildcard tools/dnas-*.c))
 TEST_SRC  := $(sort $(wildcard tests/unit/test_*.c tests/kernels/test_*.c tests/model/test_*.c))
 BENCH_SRC := $(sort $(wildcard tests/bench/bench_*.c))
+FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 TOOLS     := $(TOOL_SRC:tools/%.c=$(BUILD)/bin/%)
 TESTS     := $(TEST_SRC:%.c=$(BUILD)/%)
 BENCHES   := $(BENCH_SRC:%.c=$(BUILD)/%)
+FUZZERS   := $(FUZZ_SRC:%.c=$(BUILD)/%)
 LIB_OBJ   := $(LIB_SRC:%.c=$(BUILD)/%.o) \
              $(foreach i,$(VECTOR_ISA),$(VECTOR_SRC:%.c=$(BUILD)/%.$(i).o))
-OBJ       := $(LIB_OBJ) $(patsubst %.c,$(BUILD)/%.o,$(TOOL_SRC) $(TEST_SRC) $(BENCH_SRC))
+OBJ       := $(LIB_OBJ) $(patsubst %.c,$(BUILD)/%.o,$(TOOL_SRC) $(TEST_SRC) $(BENCH_SRC) $(FUZZ_SRC) \
+                                     tests/fuzz/replay.c tests/fuzz/mutator.c)
 MAN       := $(sort $(wildcard man/*.[157]))
 
-.PHONY: all deps check check-gpu demo bench install uninstall clean config help lint
+.PHONY: all deps check check-gpu demo bench fuzz fuzzers mutants install uninstall clean config help lint
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -73,6 +76,8 @@ help:
 	@echo 'make check       every test that needs no GPU'
 	@echo 'make check-gpu   the tests that need one'
 	@echo 'make bench       timings beside the limits of this machine'
+	@echo 'make fuzz        each reader fuzzed for SECONDS=60 with clang and libFuzzer'
+	@echo 'make mutants     faults planted one by one: lists those that no test notices'
 	@echo 'make lint        man pages, shell scripts and headers looked over'
 	@echo 'make install     to PREFIX (/usr/local) under DESTDIR; make uninstall undoes it'
 	@echo 'make config      what was found and how it will build'
@@ -129,11 +134,17 @@ $(BUILD)/bin/%: $(BUILD)/tools/%.o $(BUILD)/libdnas.a
 $(TESTS) $(BENCHES): %: %.o $(BUILD)/libdnas.a
 	$(call say,LD )$(LINK)
 
+# A fuzz program is a test of its samples, or one for libFuzzer (FUZZ_MAIN=mutator).
+FUZZ_MAIN := replay
+$(FUZZERS): %: %.o $(BUILD)/tests/fuzz/$(FUZZ_MAIN).o $(BUILD)/libdnas.a
+	$(call say,LD )$(LINK) $(BUILD)/tests/fuzz/$(FUZZ_MAIN).o $(BUILD)/libdnas.a $(LIBS) \
+		$(if $(filter mutator,$(FUZZ_MAIN)),-fsanitize=fuzzer)
+
 -include $(OBJ:.o=.d)
 
 # ---- tests ----
 
-check: $(TOOLS) $(TESTS)
+check: $(TOOLS) $(TESTS) $(FUZZERS)
 	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' JOBS=$(JOBS) bash tests/run.sh $(TEST_ARGS)
 
 check-gpu: $(TOOLS) $(TESTS)
@@ -141,6 +152,20 @@ check-gpu: $(TOOLS) $(TESTS)
 
 bench: $(TOOLS) $(BENCHES)
 	@BUILD=$(abspath $(BUILD)) bash tests/bench/run.sh
+
+# libFuzzer comes with clang (Debian: clang, libclang-rt-dev).
+FUZZ_BUILD := $(BUILD)-fuzz
+FUZZ_CC   ?= clang
+SECONDS   ?= 60
+fuzz:
+	@$(MAKE) BUILD='$(FUZZ_BUILD)' CC='$(FUZZ_CC)' CFLAGS='-O1 -g' FUZZ_MAIN=mutator \
+		SANITIZE=fuzzer-no-link,address,undefined fuzzers
+	@BUILD='$(abspath $(FUZZ_BUILD))' FUZZ_SECONDS='$(SECONDS)' bash tests/fuzz/run.sh $(FUZZ_ARGS)
+
+fuzzers: $(FUZZERS)
+
+mutants:
+	@JOBS=$(JOBS) bash tests/mutants.sh $(MUTANTS)
 
 demo: $(TOOLS)
 	@BUILD=$(abspath $(BUILD)) bash examples/demo.sh

@@ -4,7 +4,6 @@
  */
 #include "common/embed_bert.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,12 +29,10 @@ struct slot {
 struct job {
     struct dnas_embed_bert *e;
     struct dnas_writer *w;
-    struct dnas_seq *seq;       /* either this */
-    struct dnas_reader *reader; /* or that */
-    struct dnas_block block;    /* of the reader, being taken row by row */
-    uint32_t row;
-    int column[6];            /* TOKENS' own columns in the reader */
-    int *extra_from, n_extra; /* the others, and where they come from */
+    struct dnas_seq *seq;             /* either this */
+    struct dnas_tokens *tokens;       /* or that, */
+    const struct dnas_reader *reader; /* which reads this */
+    int *extra_from, n_extra;         /* columns beside TOKENS' own, and where they come from */
     struct dnas_column *extra_columns;
     struct slot *slots;
     struct dnas_bert_run **runs;        /* [n_threads] */
@@ -43,8 +40,6 @@ struct job {
     /* The sequence whose windows are being added up. */
     double *sum; /* [C] of mean times letters */
     uint64_t length_bp;
-    uint32_t next_part;
-    char *id;
     struct dnas_table extra;
     float *vector; /* [C] */
     uint16_t *narrow;
@@ -90,51 +85,34 @@ static int fill_from_sequences(struct job *j, struct slot *s, struct dnas_err *e
     return 1;
 }
 
-static void copy_text(char **to, const struct dnas_block *b, int column, uint32_t row)
-{
-    size_t n = 0;
-    const char *text = column >= 0 ? dnas_block_ragged(b, column, row, &n) : "";
-
-    free(*to);
-    *to = dnas_xstrndup(text, n);
-}
-
-static uint32_t u32_at(const struct job *j, int which)
-{
-    return ((const uint32_t *)j->block.cells[j->column[which]].values)[j->row];
-}
-
 static int fill_from_tokens(struct job *j, struct slot *s, struct dnas_err *err)
 {
-    const uint16_t *ids;
+    struct dnas_window w;
+    int status = dnas_tokens_next(j->tokens, &w, err);
     size_t n;
 
-    while (j->row == j->block.n_rows) {
-        int status = dnas_reader_next(j->reader, &j->block, err);
-
-        if (status != 1)
-            return status;
-        j->row = 0;
-    }
-    ids = dnas_block_ragged(&j->block, j->column[1], j->row, &n);
-    s->ids.v = dnas_xgrow(s->ids.v, &s->ids.cap, n, sizeof(*s->ids.v));
-    memcpy(s->ids.v, ids, n * sizeof(*ids));
-    s->ids.n = n;
-    copy_text(&s->id, &j->block, j->column[0], j->row);
-    copy_text(&s->label, &j->block, j->column[5], j->row);
-    s->part = u32_at(j, 2);
-    s->parts = u32_at(j, 3);
-    s->length_bp = u32_at(j, 4);
+    if (status != 1)
+        return status;
+    s->ids.v = dnas_xgrow(s->ids.v, &s->ids.cap, w.n, sizeof(*s->ids.v));
+    if (w.n > 0)
+        memcpy(s->ids.v, w.ids, w.n * sizeof(*w.ids));
+    s->ids.n = w.n;
+    free(s->id);
+    free(s->label);
+    s->id = dnas_xstrdup(dnas_tokens_id(j->tokens));
+    s->label = dnas_xstrndup(w.label, w.label_n);
+    s->part = w.part;
+    s->parts = w.parts;
+    s->length_bp = w.length_bp;
     dnas_table_clear(&s->extra);
     for (int c = 0; c < j->n_extra; c++) {
-        const void *cell = dnas_block_cell(&j->block, j->extra_from[c], j->row, &n);
+        const void *cell = dnas_block_cell(w.block, j->extra_from[c], w.row, &n);
 
         dnas_table_cell(&s->extra, c, cell, n);
     }
     dnas_table_end_row(&s->extra);
     s->done_bytes = dnas_reader_offset(j->reader);
     s->total_bytes = dnas_reader_file_size(j->reader);
-    j->row++;
     return 1;
 }
 
@@ -206,32 +184,15 @@ static int write_sum(struct job *j, const struct slot *s, struct dnas_err *err)
     return dnas_writer_end_row(j->w, err);
 }
 
-/* Windows of a sequence must follow each other: 0, 1, ... parts - 1. */
-static int check_part(struct job *j, const struct slot *s, struct dnas_err *err)
-{
-    if (s->part != j->next_part || (s->parts && s->part >= s->parts) ||
-        (s->part > 0 && strcmp(id_of(s), j->id) != 0))
-        return dnas_err_set(err,
-                            "%s: window %" PRIu32 " of '%.200s' comes where window %" PRIu32
-                            " of '%.200s' belongs",
-                            j->reader ? dnas_reader_name(j->reader) : "input", s->part, id_of(s),
-                            j->next_part, j->next_part ? j->id : id_of(s));
-    return 0;
-}
-
 static int drain(void *ctx, int slot, struct dnas_err *err)
 {
     struct job *j = ctx;
     struct slot *s = &j->slots[slot];
     size_t C = dnas_bert_get_shape(j->e->bert)->C;
 
-    if (check_part(j, s, err) != 0)
-        return -1;
     if (s->part == 0) {
         memset(j->sum, 0, C * sizeof(*j->sum));
         j->length_bp = 0;
-        free(j->id);
-        j->id = dnas_xstrdup(id_of(s));
         if (j->n_extra > 0) {
             struct dnas_block extra = dnas_table_block(&s->extra);
 
@@ -243,19 +204,16 @@ static int drain(void *ctx, int slot, struct dnas_err *err)
         j->sum[i] += s->mean[i] * (double)s->length_bp;
     j->length_bp += s->length_bp;
     j->e->n_tokens += s->ids.n;
-    j->next_part = s->part + 1 == s->parts ? 0 : s->part + 1;
     dnas_progress("embedding", "sequences", dnas_writer_rows(j->w), s->done_bytes, s->total_bytes);
-    return j->next_part == 0 ? write_sum(j, s, err) : 0;
+    return s->part + 1 == s->parts ? write_sum(j, s, err) : 0;
 }
 
 /* ---- set-up ---- */
 
-static void find_columns(struct job *j)
+static void find_further_columns(struct job *j)
 {
     const struct dnas_header *h = dnas_reader_header(j->reader);
 
-    for (int i = 0; i < 6; i++)
-        j->column[i] = dnas_header_find(h, token_columns[i]);
     j->extra_from = dnas_xalloc((size_t)h->n_columns, sizeof(*j->extra_from));
     j->extra_columns = dnas_xalloc((size_t)h->n_columns, sizeof(*j->extra_columns));
     for (int c = 0; c < h->n_columns; c++)
@@ -293,9 +251,6 @@ static int run(struct job *j, struct dnas_err *err)
         dnas_table_init(&j->slots[i].extra, j->extra_columns, j->n_extra);
     }
     status = dnas_pipeline_run(&p, err);
-    if (status == 0 && j->next_part != 0)
-        status = dnas_err_set(err, "%s: ends within the windows of '%.200s'",
-                              j->reader ? dnas_reader_name(j->reader) : "input", j->id);
     for (int i = 0; i < e->n_threads; i++) {
         dnas_bert_run_free(j->runs[i]);
         dnas_bpe_encoder_free(j->encoders[i]);
@@ -315,7 +270,6 @@ static int run(struct job *j, struct dnas_err *err)
     free(j->sum);
     free(j->vector);
     free(j->narrow);
-    free(j->id);
     free(j->extra_from);
     free(j->extra_columns);
     return status;
@@ -329,11 +283,11 @@ int dnas_embed_bert_sequences(struct dnas_embed_bert *e, struct dnas_writer *w, 
     return run(&j, err);
 }
 
-int dnas_embed_bert_tokens(struct dnas_embed_bert *e, struct dnas_writer *w, struct dnas_reader *r,
-                           struct dnas_err *err)
+int dnas_embed_bert_tokens(struct dnas_embed_bert *e, struct dnas_writer *w, struct dnas_tokens *t,
+                           const struct dnas_reader *r, struct dnas_err *err)
 {
-    struct job j = {.e = e, .w = w, .reader = r};
+    struct job j = {.e = e, .w = w, .tokens = t, .reader = r};
 
-    find_columns(&j);
+    find_further_columns(&j);
     return run(&j, err);
 }

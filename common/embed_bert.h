@@ -12,6 +12,7 @@
 #include "common/bert.h"
 #include "common/seq.h"
 #include "common/stream.h"
+#include "common/tokens.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -29,12 +30,12 @@ struct dnas_embed_bert {
 
 /* Both write rows of w in the order of the input, the same bytes for any
  * number of threads and from either source.  w's header is dnas_embed_header's;
- * for tokens followed by the further columns of r (dnas_embed_bert_header).
- * 0 or -1. */
+ * for tokens, read by r, followed by the further columns of r
+ * (dnas_embed_bert_header).  0 or -1. */
 int dnas_embed_bert_sequences(struct dnas_embed_bert *e, struct dnas_writer *w, struct dnas_seq *s,
                               struct dnas_err *err);
-int dnas_embed_bert_tokens(struct dnas_embed_bert *e, struct dnas_writer *w, struct dnas_reader *r,
-                           struct dnas_err *err);
+int dnas_embed_bert_tokens(struct dnas_embed_bert *e, struct dnas_writer *w, struct dnas_tokens *t,
+                           const struct dnas_reader *r, struct dnas_err *err);
 
 /* Adds the columns of a TOKENS stream that its kind does not need. */
 void dnas_embed_bert_header(struct dnas_header *h, const struct dnas_header *tokens);

@@ -84,6 +84,8 @@ const char *dnas_reader_name(const struct dnas_reader *r);
 int dnas_reader_next(struct dnas_reader *r, struct dnas_block *block, struct dnas_err *err);
 uint64_t dnas_reader_rows(const struct dnas_reader *r);   /* rows read so far */
 uint64_t dnas_reader_blocks(const struct dnas_reader *r); /* blocks read so far */
+/* Streams of the concatenation that have begun. */
+uint64_t dnas_reader_streams(const struct dnas_reader *r);
 /* Bytes of the file up to the end of what was last returned whole; for files
  * whose frames are blocks (ours) exact with zstd too, not with gzip. */
 uint64_t dnas_reader_offset(const struct dnas_reader *r);

@@ -425,6 +425,11 @@ uint64_t dnas_reader_blocks(const struct dnas_reader *r)
     return r->total_blocks;
 }
 
+uint64_t dnas_reader_streams(const struct dnas_reader *r)
+{
+    return r->streams_before + 1;
+}
+
 uint64_t dnas_reader_offset(const struct dnas_reader *r)
 {
     return r->offset;

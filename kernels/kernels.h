@@ -141,10 +141,10 @@ int dnas_cpu_has_bf16(void);
  *   out  bf16 [n]      x  f32 [n] */
 void dnas_cpu_bf16_from_f32(uint16_t *out, const float *x, size_t n);
 
-/* out = (x - mean) / sqrt(var + eps) * weight + bias over each row of C; var is the biased
- * estimate. out       f32 [N,C]  may be x                   mean, rstd  f32 [N]  saved for
- * backward; NULL: x         f32 [N,C]                                                  not wanted
- *   residual  f32 [N,C]  added to x first; NULL: 0  weight, bias  f32 [C]  bias NULL: 0
+/* out = (x - mean) / sqrt(var + eps) * weight + bias over each row of C, with the biased variance.
+ *   out       f32 [N,C]  may be x         mean, rstd    f32 [N]  for backward; NULL: not wanted
+ *   x         f32 [N,C]                   residual      f32 [N,C]  added to x first; NULL: 0
+ *   weight    f32 [C]                     bias          f32 [C]  NULL: 0
  * N or C of 0 does nothing.  Relative error against the formula in double: 1e-6. */
 void dnas_cpu_layernorm_fwd(float *out, float *mean, float *rstd, const float *x,
                             const float *residual, const float *weight, const float *bias, size_t N,

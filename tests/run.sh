@@ -3,8 +3,8 @@
 #
 # run.sh - runs the test programs and scripts, all or those named.
 #
-#   run.sh [NAME...]    a NAME is a folder (unit, kernels, model, cli, suite,
-#                       gpu) or the stem of a file (stream, embed, ...)
+#   run.sh [NAME...]    a NAME is a folder (unit, kernels, model, fuzz, cli, suite,
+#                       gpu) or the stem of a file (stream, fuzz_stream, embed, ...)
 #
 # Each prints TAP; what failed is shown, and the last line counts them all.
 set -u
@@ -50,7 +50,7 @@ export out
 
 files=()
 for f in "$BUILD"/tests/unit/test_* "$BUILD"/tests/kernels/test_* "$BUILD"/tests/model/test_* \
-    tests/cli/*.sh tests/suite/*.sh tests/gpu/*.sh; do
+    "$BUILD"/tests/fuzz/fuzz_* tests/cli/*.sh tests/suite/*.sh tests/gpu/*.sh; do
     [[ -f $f && $f != *.[od] ]] && wanted "$f" "$@" && files+=("$f")
 done
 # A program whose source has gone is left over from an earlier build.

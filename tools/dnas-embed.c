@@ -16,6 +16,7 @@
 #include "common/provenance.h"
 #include "common/seq_opt.h"
 #include "common/tokenize.h"
+#include "common/tokens.h"
 
 static const char *const devices[] = {"auto", "cpu", "cuda", NULL};
 static const char *const precisions[] = {"f32", "bf16", NULL};
@@ -31,7 +32,8 @@ struct embed {
     int64_t reduce, window_bp, max_tokens;
     bool resume;
     struct dnas_seq *seq;           /* the input: either this */
-    struct dnas_reader *reader;     /* or that */
+    struct dnas_reader *reader;     /* or that, */
+    struct dnas_tokens *tokens;     /* row by row */
     struct dnas_features *features; /* the model: either this */
     struct dnas_bert *bert;         /* or that */
     struct dnas_header header;
@@ -87,18 +89,20 @@ static json_t *describe(const struct embed *e)
 static int compare_id(void *ctx, const char *id, size_t n, struct dnas_err *err)
 {
     struct embed *e = ctx;
-    int status = dnas_seq_next(e->seq, err);
+    int status = e->seq ? dnas_seq_next(e->seq, err) : dnas_tokens_skip(e->tokens, err);
+    const char *here = e->seq ? dnas_seq_id(e->seq) : dnas_tokens_id(e->tokens);
 
     if (status < 0)
         return -1;
     if (status == 0)
         return dnas_err_set(err, "the input ends before row '%.*s' of the part to be resumed",
                             (int)(n < 200 ? n : 200), id);
-    if (strlen(dnas_seq_id(e->seq)) != n || memcmp(dnas_seq_id(e->seq), id, n) != 0)
+    if (strlen(here) != n || memcmp(here, id, n) != 0)
         return dnas_err_set(err,
                             "%s is not row '%.*s' of the part to be resumed: the input has "
                             "changed; remove the part to start anew",
-                            dnas_seq_place(e->seq), (int)(n < 200 ? n : 200), id);
+                            e->seq ? dnas_seq_place(e->seq) : dnas_tokens_place(e->tokens),
+                            (int)(n < 200 ? n : 200), id);
     return 0;
 }
 
@@ -114,8 +118,12 @@ static int open_writer(struct embed *e, const struct dnas_tool *tool, struct dna
                       describe(e));
     if (before)
         dnas_embed_bert_header(&e->header, before);
-    e->header.shard = before ? before->shard : e->seq_options.shard;
-    e->header.n_shards = before ? before->n_shards : e->seq_options.n_shards;
+    e->header.shard = e->seq_options.shard;
+    e->header.n_shards = e->seq_options.n_shards;
+    if (before && !e->seq_options.n_shards) {
+        e->header.shard = before->shard;
+        e->header.n_shards = before->n_shards;
+    }
     dnas_provenance_add(&e->header, before ? before->pg : NULL, tool, &e->common, NULL);
     e->writer = e->resume ? dnas_writer_resume(out, &e->header, &options, compare_id, e, err)
                           : dnas_writer_new(out, &e->header, &options, err);
@@ -123,22 +131,26 @@ static int open_writer(struct embed *e, const struct dnas_tool *tool, struct dna
 }
 
 /* A stream of tokens: read alone, and made by the model's tokenizer. */
-static int open_tokens(struct embed *e, struct dnas_in *in, int n_paths, struct dnas_err *err)
+static int open_tokens(struct embed *e, struct dnas_in *in, char **paths, int n_paths,
+                       struct dnas_err *err)
 {
     const struct dnas_bpe *bpe = dnas_bert_tokenizer(e->bert);
     const char *hash;
 
-    if (n_paths > 1 || e->seq_options.n_shards || e->seq_opt.labels || e->seq_opt.truncate_bp ||
-        e->seq_opt.keep_case || e->window_bp >= 0 || e->max_tokens > 0 || e->resume) {
+    if (n_paths > 1 || e->seq_opt.labels || e->seq_opt.truncate_bp || e->seq_opt.keep_case ||
+        e->window_bp >= 0 || e->max_tokens > 0) {
         dnas_err_set(err,
-                     "%s: is a stream of tokens; it is read alone, without --resume and the "
-                     "options about sequences",
+                     "%s: is a stream of tokens; it is read alone, without the options about "
+                     "letters, windows and labels",
                      dnas_in_name(in));
         dnas_in_close(in);
         return -1;
     }
     e->reader = dnas_reader_on(in, err);
-    if (!e->reader || dnas_reader_expect(e->reader, DNAS_TOKENS, err) != 0)
+    if (e->reader)
+        e->tokens = dnas_tokens_new(e->reader, n_paths > 0 ? paths[0] : NULL, e->seq_options.shard,
+                                    e->seq_options.n_shards, err);
+    if (!e->tokens)
         return -1;
     hash = json_string_value(json_object_get(dnas_reader_header(e->reader)->tokens, "tokenizer"));
     if (hash && bpe && strcmp(hash, dnas_bpe_hash(bpe)) != 0)
@@ -174,7 +186,7 @@ static int open_input(struct embed *e, char **paths, int n_paths, struct dnas_er
     int is_stream = in ? dnas_in_is_stream(in, err) : -1;
 
     if (is_stream == 1 && e->bert)
-        return open_tokens(e, in, n_paths, err);
+        return open_tokens(e, in, paths, n_paths, err);
     if (is_stream == 0)
         return open_sequences(e, in, paths, n_paths, err);
     if (is_stream == 1)
@@ -198,7 +210,7 @@ static int embed_all(struct embed *e, struct dnas_err *err)
         return dnas_embed_features(e->writer, e->seq, e->features, (size_t)e->reduce, e->type == 1,
                                    n_threads, err);
     b.window_bp = e->reader ? 0 : (size_t)e->window_bp;
-    if ((e->reader ? dnas_embed_bert_tokens(&b, e->writer, e->reader, err)
+    if ((e->reader ? dnas_embed_bert_tokens(&b, e->writer, e->tokens, e->reader, err)
                    : dnas_embed_bert_sequences(&b, e->writer, e->seq, err)) != 0)
         return -1;
     dnas_progress_end();
@@ -283,6 +295,7 @@ static int check(struct embed *e, struct dnas_err *err)
 static void release(struct embed *e)
 {
     dnas_seq_close(e->seq);
+    dnas_tokens_free(e->tokens);
     dnas_reader_close(e->reader);
     dnas_bert_close(e->bert);
     dnas_features_free(e->features);

@@ -52,6 +52,15 @@ rate 'dnas-tokenize -t 1' dnas-tokenize -q -t 1 -T "$tokenizer" "$fasta" -o "$tm
 
 echo "== the network of DNABERT-2's size, one thread"
 TMPDIR=$tmp "$BUILD"/tests/bench/bench_bert 1 5
+torch=
+for python in python3 /usr/bin/python3; do
+    [ -n "$torch" ] || { "$python" -c 'import torch' 2>/dev/null && torch=$python; }
+done
+if [ -n "$torch" ]; then
+    timeout 900 "$torch" tests/bench/bert_peers.py 1 5 || echo "PyTorch did not finish"
+else
+    echo "python3 has no torch (Debian: python3-torch): PyTorch is left out"
+fi
 
 echo "== k-means, one thread: compare processor seconds"
 mkdir "$tmp/kmeans"

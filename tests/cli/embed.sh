@@ -410,6 +410,121 @@ test_network_alone_and_in_company() {
     expect_same want.dnas out.dnas
 }
 
+# Streams of tokens have --resume and --shard as sequences do; windows of one
+# sequence stay together.
+tokens_in_windows() { # tokens_in_windows RECORDS: tokens.dnas of three windows each, want.dnas
+    network
+    random_fasta "$1" 4 | awk '/^>/ { n = 0 } n++ < 4' >many.fa
+    dnas-tokenize -q --no-pg -T tokenizer.json --window 80 many.fa -o tokens.dnas
+    dnas-embed -q -m model tokens.dnas -o want.dnas || fail "it fails"
+}
+test_tokens_in_shards() {
+    local i n
+    tokens_in_windows 23
+    dnas-view want.dnas >want
+    for n in 1 2 5 40; do
+        : >joined.dnas
+        for ((i = 1; i <= n; i++)); do
+            expect_ok dnas-embed -q --no-pg -m model --shard $i/$n -t 2 tokens.dnas -o $i.dnas
+            dnas-embed -q --no-pg -m model --shard $i/$n -t 1 tokens.dnas -o again.dnas
+            expect_same $i.dnas again.dnas
+            cat $i.dnas >>joined.dnas
+        done
+        expect_ok dnas-view joined.dnas
+        expect_same want "$TMP/out"
+    done
+    # About as many letters in each, and the shard is named.
+    for i in 1 2; do
+        dnas-embed -q -m model --shard $i/2 tokens.dnas -o $i.dnas
+        dnas-view -H $i.dnas | tr -d ' \n' | grep -q "\"shard\":\[$i,2\]" || fail "the header names no shard"
+        dnas-view $i.dnas | awk -F '\t' -v whole="$(awk -F '\t' '{ s += $98 } END { print s }' want)" \
+            '{ s += $98 } END { exit !(s > .4 * whole && s < .6 * whole) }' || fail "shard $i is no half"
+    done
+    # Tokens that were made in shards: joined they are a whole, alone they are not.
+    for i in 1 2; do dnas-tokenize -q -T tokenizer.json --window 80 --shard $i/2 many.fa -o t$i.dnas; done
+    cat t1.dnas t2.dnas >both.dnas
+    for i in 1 2 3; do dnas-embed -q -m model --shard $i/3 both.dnas -o $i.dnas || fail "shard $i fails"; done
+    cat 1.dnas 2.dnas 3.dnas >joined.dnas
+    expect_ok dnas-view joined.dnas
+    expect_same want "$TMP/out"
+    expect_sentence 1 't2.dnas: is shard 2 of 2 itself: --shard takes the whole' \
+        dnas-embed -m model --shard 1/3 t2.dnas
+    expect_sentence 1 'standard input: --shard reads its input twice and needs a regular file' \
+        dnas-embed -m model --shard 1/3 <tokens.dnas
+    head -c -64 tokens.dnas >cut.dnas
+    expect_sentence 1 'cut.dnas: is truncated after row' dnas-embed -m model --shard 1/3 cut.dnas
+}
+test_resume_of_tokens() {
+    local at size zstd
+    tokens_in_windows 300
+    for zstd in '' --zstd; do
+        # shellcheck disable=SC2086
+        dnas-embed -q -m model $zstd tokens.dnas -o want.dnas
+        size=$(stat -c %s want.dnas)
+        for at in 0 5 1100 $((size / 2)) $((size - 1)) "$size"; do
+            head -c "$at" want.dnas >out.dnas.part
+            # shellcheck disable=SC2086
+            expect_ok dnas-embed -q -m model $zstd --resume tokens.dnas -o out.dnas
+            expect_same want.dnas out.dnas
+            rm -f out.dnas
+        done
+    done
+    # It did keep the finished rows: a model of another weight would show.
+    dnas-embed -q -m model tokens.dnas -o want.dnas
+    head -c -2000 want.dnas >out.dnas.part
+    expect_ok dnas-embed -v -m model --resume tokens.dnas -o out.dnas
+    grep -q ' 300 sequences in' "$TMP/err" || fail "says $(cat "$TMP/err")"
+    # Both together.
+    dnas-embed -q -m model --shard 2/2 tokens.dnas -o want2.dnas
+    head -c -2000 want2.dnas >out.dnas.part
+    expect_ok dnas-embed -q -m model --shard 2/2 --resume tokens.dnas -o out.dnas
+    expect_same want2.dnas out.dnas
+    # From a pipe, too: resuming reads the input once.
+    dnas-embed -q --no-pg -m model tokens.dnas -o want.dnas
+    head -c -2000 want.dnas >out.dnas.part
+    expect_ok dnas-embed -q --no-pg -m model --resume -o out.dnas <tokens.dnas
+    expect_same want.dnas out.dnas
+}
+test_resume_of_other_tokens() {
+    tokens_in_windows 300
+    dnas-embed -q --no-pg -m model tokens.dnas -o want.dnas
+    head -c -2000 want.dnas >out.dnas.part
+    cp out.dnas.part kept
+    sed 's/^>seq100 />other /' many.fa >changed.fa
+    dnas-tokenize -q --no-pg -T tokenizer.json --window 80 changed.fa -o tokens.dnas
+    expect_sentence 1 "tokens.dnas: sequence 100 \('other'\) is not row 'seq100' of the part to be resumed: the input has changed" \
+        dnas-embed --no-pg -m model --resume tokens.dnas -o out.dnas
+    expect_same kept out.dnas.part
+    awk '/^>seq9 / { exit } { print }' many.fa >short.fa
+    dnas-tokenize -q --no-pg -T tokenizer.json --window 80 short.fa -o tokens.dnas
+    expect_sentence 1 "the input ends before row 'seq9' of the part to be resumed" \
+        dnas-embed --no-pg -m model --resume tokens.dnas -o out.dnas
+    expect_same kept out.dnas.part
+}
+# Windows that are not a sequence's own, one after the other, are refused.
+test_windows_out_of_order() {
+    local name edit pattern
+    network
+    dnas-tokenize -q --no-pg -T tokenizer.json --window 300 s.fa | dnas-view >rows.tsv
+    while IFS='|' read -r name edit pattern; do
+        awk -F '\t' -v OFS='\t' "$edit" rows.tsv >"$name.tsv"
+        dnas-view --from-tsv "$name.tsv" -o "$name.dnas" || fail "$name: no stream"
+        expect_sentence 1 "$name.dnas: $pattern" dnas-embed -q -m model "$name.dnas"
+        expect_sentence 1 "$name.dnas: $pattern" dnas-embed -q -m model --shard 1/2 "$name.dnas"
+    done <<'END'
+lost|NR != 4|window 2 of 'seq2' comes where window 1 of 'seq2' belongs
+twice|{ print } NR == 3|window 0 of 'seq2' comes where window 1 of 'seq2' belongs
+end|NR < 4|ends within the windows of 'seq2'
+first|NR == 1 { print } NR > 3|window 1 of 'seq2' comes where a sequence should begin
+name|NR == 4 { $1 = "other" } { print }|window 1 of 'other' comes where window 1 of 'seq2' belongs
+many|NR == 4 { $4 = 99 } { print }|'seq2' has a window 1 of 99
+none|NR == 2 { $4 = 0 } { print }|'seq1' has a window 0 of 0
+END
+    cut -f 1-4,6 rows.tsv >bare.tsv && dnas-view --from-tsv bare.tsv -o bare.dnas
+    expect_sentence 1 "bare.dnas: has no column 'length_bp' of type u32, by which windows are weighted" \
+        dnas-embed -q -m model bare.dnas
+}
+
 test_zstd() {
     random_fasta 300 6 >many.fa
     dnas-embed -m tnf --no-pg -o plain.dnas many.fa

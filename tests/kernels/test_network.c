@@ -5,6 +5,10 @@
  */
 #include "kernels/kernels.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "common/rng.h"
 #include "common/xmem.h"
 #include "tests/unit/check.h"
@@ -102,6 +106,32 @@ static void test_layernorm_in_place_and_nan(void)
     free(one);
 }
 
+/* Rows of one value: their variance is 0, and eps alone is left. */
+static void test_layernorm_eps(void)
+{
+    float *x = draw(3 * 20, 1e-3, 0, 5), *weight = draw(20, 0, 1, 0), *out = guarded(3 * 20);
+    float rstd[3];
+
+    for (size_t i = 0; i < 20; i++)
+        x[i] = 7;
+    dnas_cpu_layernorm_fwd(out, NULL, rstd, x, NULL, weight, NULL, 3, 20, 0.25f);
+    CHECK_NEAR(rstd[0], 2, 1e-6);
+    CHECK_NEAR(rstd[1], 2, 1e-4);
+    for (size_t i = 0; i < 20; i++)
+        CHECK_NEAR(out[i], 0, 0);
+    for (size_t row = 1; row < 3; row++) {
+        double mean = 0;
+
+        for (size_t i = 0; i < 20; i++)
+            mean += (double)x[row * 20 + i] / 20;
+        for (size_t i = 0; i < 20; i++)
+            CHECK_NEAR(out[row * 20 + i], 2 * ((double)x[row * 20 + i] - mean), 1e-6);
+    }
+    unguard(out, 3 * 20);
+    free(x);
+    free(weight);
+}
+
 static void test_geglu(void)
 {
     static const size_t sizes[] = {1, 15, 16, 17, 192, 3072};
@@ -147,8 +177,9 @@ static void test_geglu_everywhere(void)
     free(x);
 }
 
-static void attention_in_double(double *out, const float *qkv, const float *slopes, size_t T,
-                                size_t C, size_t H)
+/* lse: the log of the softmax's denominator, [H,T]. */
+static void attention_in_double(double *out, double *lse, const float *qkv, const float *slopes,
+                                size_t T, size_t C, size_t H)
 {
     size_t d = C / H;
     double *p = dnas_xalloc(T, sizeof(*p));
@@ -167,6 +198,7 @@ static void attention_in_double(double *out, const float *qkv, const float *slop
             }
             for (size_t j = 0; j < T; j++)
                 sum += p[j] = exp(p[j] - top);
+            lse[h * T + i] = top + log(sum);
             for (size_t c = 0; c < d; c++) {
                 double *o = &out[i * C + h * d + c];
 
@@ -183,11 +215,14 @@ static void check_attention(size_t T, size_t C, size_t H, double spread, int ski
     static const float slopes[4] = {0.5f, 0.03125f, 0.70710678f, 0.00390625f};
     float *qkv = draw(T * 3 * C, spread, 0, 7), *out = guarded(T * C);
     float *scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, C / H), sizeof(*scratch));
-    double *want = dnas_xalloc(T * C, sizeof(*want));
+    double *want = dnas_xalloc(T * C, sizeof(*want)), *want_lse = dnas_xalloc(H * T, sizeof(*want));
+    float *lse = guarded(H * T);
     double worst = 0;
 
-    dnas_cpu_attention_fwd(out, NULL, NULL, qkv, slopes, T, C, H, skip, scratch);
-    attention_in_double(want, qkv, slopes, T, C, H);
+    dnas_cpu_attention_fwd(out, lse, NULL, qkv, slopes, T, C, H, skip, scratch);
+    attention_in_double(want, want_lse, qkv, slopes, T, C, H);
+    for (size_t i = 0; i < H * T; i++)
+        CHECK_NEAR(lse[i], want_lse[i], 1e-5 * (1 + fabs(want_lse[i])));
     for (size_t i = 0; i < T * C; i++) {
         double d = fabs((double)out[i] - want[i]);
 
@@ -197,9 +232,11 @@ static void check_attention(size_t T, size_t C, size_t H, double spread, int ski
     /* A score of size s has an error of about s 2^-22 in its exponent. */
     CHECK_NEAR(worst, 0, 3e-6 * spread * (1 + spread * spread));
     unguard(out, T * C);
+    unguard(lse, H * T);
     free(qkv);
     free(scratch);
     free(want);
+    free(want_lse);
 }
 
 static void test_attention(void)
@@ -256,6 +293,91 @@ static void test_skipping_saves_and_does_not_show(void)
     free(scratch);
 }
 
+/* What is left out has less than 2^-24 of each row's weight: values of 2^20 on
+ * all keys `far` or more away, and 0 on the others, show any more than that. */
+static void check_left_out(const float *q, const float *k, size_t T, float slope, size_t far)
+{
+    enum { C = 4 };
+    float *qkv = dnas_xzalloc(T * 3 * C, sizeof(*qkv)), *out = guarded(T * C);
+    float *scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, C), sizeof(*scratch));
+
+    for (size_t t = 0; t < T; t++) {
+        qkv[t * 3 * C] = q[t];
+        qkv[t * 3 * C + C] = k[t];
+    }
+    for (size_t i = 0; i < T; i += T - 1) { /* seen from the first row, then from the last */
+        double top = -INFINITY, sum = 0, weight = 0, want;
+
+        for (size_t j = 0; j < T; j++) {
+            size_t d = i > j ? i - j : j - i;
+            double score = (double)q[i] * (double)k[j] / 2 - (double)slope * (double)d;
+
+            qkv[j * 3 * C + 2 * C] = d >= far ? 0x1p20f : 0;
+            top = score > top ? score : top;
+        }
+        for (size_t j = 0; j < T; j++) {
+            size_t d = i > j ? i - j : j - i;
+            double p = exp((double)q[i] * (double)k[j] / 2 - (double)slope * (double)d - top);
+
+            sum += p;
+            weight += d >= far ? p : 0;
+        }
+        want = 0x1p20 * weight / sum;
+        dnas_cpu_attention_fwd(out, NULL, NULL, qkv, &slope, T, C, 1, 1, scratch);
+        /* 2^20 2^-24, and the rounding of what is there. */
+        CHECK_NEAR(out[i * C], want, 0x1p-4 * 1.01 + 1e-5 * fabs(want));
+    }
+    unguard(out, T * C);
+    free(qkv);
+    free(scratch);
+}
+
+static void test_what_is_left_out_is_negligible(void)
+{
+    enum { T = 3000 };
+    float *q = dnas_xzalloc(T, sizeof(*q)), *k = dnas_xzalloc(T, sizeof(*k));
+
+    /* All keys alike: many far ones add up. */
+    for (size_t far = 600; far < 2200; far += 100)
+        check_left_out(q, k, T, 0.01f, far);
+    for (size_t far = 128; far < 700; far += 64)
+        check_left_out(q, k, T, 0.04f, far);
+    /* One long key at the far end, seen by one long query: e^(q k / 2 - slope d)
+     * from 2^-30 to 2^-5 of the row's weight. */
+    for (int bits = 5; bits <= 30; bits += 5)
+        for (size_t at = 1000; at < T; at += 999) {
+            float reach = 0.02f * (float)at - (float)bits * 0.693f + 4.6f; /* ln of 1 / slope */
+
+            memset(q, 0, T * sizeof(*q));
+            memset(k, 0, T * sizeof(*k));
+            q[0] = 16;
+            k[at] = reach / 8;
+            q[T - 1] = 16;
+            k[T - 1 - at] = reach / 8;
+            check_left_out(q, k, T, 0.02f, at);
+        }
+    free(q);
+    free(k);
+}
+
+/* No more is computed than that takes: with q of 0 keys from 16.6 / slope on are
+ * left out, in whole blocks of 128. */
+static void test_how_much_is_left_out(void)
+{
+    enum { T = 2560, C = 4 };
+    static const float slope[1] = {0.05f};
+    float *qkv = dnas_xzalloc((size_t)T * 3 * C, sizeof(*qkv)), *out = guarded((size_t)T * C);
+    float *scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, C), sizeof(*scratch));
+    uint64_t n_scores = 0;
+
+    dnas_cpu_attention_fwd(out, NULL, &n_scores, qkv, slope, T, C, 1, 1, scratch);
+    CHECK(n_scores <= (uint64_t)T * 7 * 128); /* three blocks to each side */
+    CHECK(n_scores > (uint64_t)T * 5 * 128);
+    unguard(out, (size_t)T * C);
+    free(qkv);
+    free(scratch);
+}
+
 static void test_attention_nan(void)
 {
     size_t T = 200, C = 16;
@@ -297,16 +419,151 @@ static void test_linear(void)
     free(residual);
 }
 
+static void test_add_rows(void)
+{
+    size_t N = 3, O = 19;
+    float *bias = draw(O, 1, 0, 3), *residual = draw(N * O, 1, 0, 4), *was = draw(N * O, 1, 0, 5);
+
+    for (int k = 0; k < 4; k++) {
+        float *out = guarded(N * O);
+
+        memcpy(out, was, N * O * sizeof(*out));
+        dnas_cpu_add_rows(out, k & 1 ? bias : NULL, k & 2 ? residual : NULL, N, O);
+        for (size_t i = 0; i < N * O; i++)
+            CHECK_NEAR(out[i],
+                       (double)was[i] + (k & 1 ? (double)bias[i % O] : 0) +
+                           (k & 2 ? (double)residual[i] : 0),
+                       1e-6);
+        unguard(out, N * O);
+    }
+    free(bias);
+    free(residual);
+    free(was);
+}
+
+static void test_embedding_and_meanpool(void)
+{
+    enum { T = 5, V = 7, C = 19 };
+    static const uint16_t ids[T] = {6, 0, 3, 3, 5};
+    float *table = draw(V * C, 1, 0, 1), *type = draw(C, 1, 0, 2), *out = guarded(T * C);
+    double mean[C + 1];
+
+    dnas_cpu_embedding_fwd(out, ids, table, type, T, V, C);
+    for (size_t t = 0; t < T; t++)
+        for (size_t i = 0; i < C; i++)
+            CHECK(out[t * C + i] == table[ids[t] * C + i] + type[i]);
+    mean[C] = 77;
+    dnas_cpu_meanpool_fwd(mean, out, T, C);
+    for (size_t i = 0; i < C; i++) {
+        double want = 0;
+
+        for (size_t t = 0; t < T; t++)
+            want += (double)out[t * C + i] / T;
+        CHECK_NEAR(mean[i], want, 1e-14);
+    }
+    CHECK(mean[C] == 77);
+    unguard(out, T * C);
+    free(table);
+    free(type);
+}
+
+/* A token outside the table would read what is not there. */
+static void test_embedding_of_no_token(void)
+{
+    static const uint16_t ids[1] = {2};
+    static const float table[2 * 3], type[3];
+    int status = 0;
+    pid_t child;
+
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        float out[3];
+
+        if (!freopen("/dev/null", "w", stderr))
+            _exit(99);
+        dnas_cpu_embedding_fwd(out, ids, table, type, 1, 2, 3);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
+static void test_bf16_from_f32(void)
+{
+    static const struct {
+        uint32_t f32;
+        uint16_t bf16;
+    } cases[] = {
+        {0x3f800000, 0x3f80}, {0x3f808000, 0x3f80}, /* ties go to even */
+        {0x3f818000, 0x3f82}, {0x3f808001, 0x3f81}, {0x3f807fff, 0x3f80}, {0x80000000, 0x8000},
+        {0x7f7fffff, 0x7f80}, {0xff800000, 0xff80}, {0x7f800001, 0x7fc0}, {0xffffffff, 0xffff},
+        {0x00000001, 0x0000}, {0x00008001, 0x0001},
+    };
+    enum { N = sizeof(cases) / sizeof(cases[0]) };
+    float x[40];
+    uint16_t out[41] = {0};
+
+    /* 40 of them, so that the wide loop and its tail both see each. */
+    for (size_t shift = 0; shift < N; shift++) {
+        for (size_t i = 0; i < 40; i++)
+            memcpy(&x[i], &cases[(i + shift) % N].f32, sizeof(x[i]));
+        dnas_cpu_bf16_from_f32(out, x, 40);
+        for (size_t i = 0; i < 40; i++)
+            CHECK_INT(out[i], cases[(i + shift) % N].bf16);
+    }
+    CHECK_INT(out[40], 0);
+}
+
+static void test_matmul_bf16(void)
+{
+    enum { N = 5, O = 33, I = 18 };
+    float *y = draw(N * I, 1, 0, 1), *w = draw(O * I, 1, 0, 2), *out = guarded(N * O);
+    uint16_t y16[N * I], w16[O * I];
+
+    dnas_cpu_bf16_from_f32(y16, y, N * I);
+    dnas_cpu_bf16_from_f32(w16, w, O * I);
+    if (dnas_cpu_matmul_bf16(out, y16, w16, N, O, I) != 0) {
+        check_skipped_here = "oneDNN multiplies no bf16 on this processor";
+    } else {
+        for (size_t n = 0; n < N; n++)
+            for (size_t o = 0; o < O; o++) {
+                double want = 0;
+
+                for (size_t i = 0; i < I; i++) {
+                    uint32_t a = (uint32_t)y16[n * I + i] << 16, b = (uint32_t)w16[o * I + i] << 16;
+                    float fa, fb;
+
+                    memcpy(&fa, &a, sizeof(fa));
+                    memcpy(&fb, &b, sizeof(fb));
+                    want += (double)fa * (double)fb;
+                }
+                CHECK_NEAR(out[n * O + o], want, 1e-5);
+            }
+    }
+    unguard(out, N * O);
+    free(y);
+    free(w);
+}
+
 int main(void)
 {
     RUN(test_layernorm);
     RUN(test_layernorm_in_place_and_nan);
+    RUN(test_layernorm_eps);
     RUN(test_geglu);
     RUN(test_geglu_everywhere);
     RUN(test_attention);
     RUN(test_far_keys_that_count);
     RUN(test_skipping_saves_and_does_not_show);
+    RUN(test_what_is_left_out_is_negligible);
+    RUN(test_how_much_is_left_out);
     RUN(test_attention_nan);
     RUN(test_linear);
+    RUN(test_add_rows);
+    RUN(test_embedding_and_meanpool);
+    RUN(test_embedding_of_no_token);
+    RUN(test_bf16_from_f32);
+    RUN(test_matmul_bf16);
     return check_done();
 }

@@ -281,6 +281,26 @@ static void not_finite(struct dnas_tensor *t, size_t *n)
     t[2].data = bad; /* embeddings.LayerNorm.weight */
 }
 
+/* As many elements in another order of dimensions. */
+static void turned(struct dnas_tensor *t, size_t *n)
+{
+    for (size_t i = 0; i < *n; i++)
+        if (strstr(t[i].name, "layer.1.mlp.wo.weight")) {
+            t[i].shape[0] = 192;
+            t[i].shape[1] = 96;
+        }
+}
+
+static void narrower(struct dnas_tensor *t, size_t *n)
+{
+    for (size_t i = 0; i < *n; i++)
+        if (strstr(t[i].name, "layer.1.mlp.wo.weight")) {
+            t[i].shape[1] /= 2;
+            t[i].n_elements /= 2;
+            t[i].size_bytes /= 2;
+        }
+}
+
 static void integers(struct dnas_tensor *t, size_t *n)
 {
     (void)n;
@@ -292,6 +312,8 @@ static void test_tensors_are_refused(void)
     refused(one_less, "is missing");
     refused(one_more, "'encoder.layer.9.surplus' is not one of this network's");
     refused(misshapen, "does not have the shape that the config gives it");
+    refused(turned, "does not have the shape that the config gives it");
+    refused(narrower, "does not have the shape that the config gives it");
     refused(not_finite, "embeddings.LayerNorm.weight");
     refused(integers, "embeddings.LayerNorm.weight");
 }
@@ -327,6 +349,104 @@ static void test_configs_are_refused(void)
         if (!strstr(err.msg, bad[i].sentence))
             CHECK_FAIL("'%s' where '%s' was due", err.msg, bad[i].sentence);
     }
+}
+
+#define SHAPE                                                                                      \
+    "\"num_hidden_layers\": 3, \"hidden_size\": 96, \"num_attention_heads\": 6, "                  \
+    "\"intermediate_size\": 192, \"vocab_size\": 256"
+
+/* Heads of other tasks may lie beside the network; they are not part of it. */
+static void with_heads(struct dnas_tensor *t, size_t *n)
+{
+    t[*n] = t[2];
+    t[(*n)++].name = "cls.predictions.bias";
+}
+
+static void test_heads_are_passed_over(void)
+{
+    struct dnas_bert *folder = open_golden(DNAS_BERT_F32), *b;
+    struct dnas_err err = {""};
+    char *config = golden_config();
+
+    b = open_changed(with_heads, "", config, &err);
+    CHECK_STR(err.msg, "");
+    if (b)
+        CHECK_STR(dnas_bert_hash(b), dnas_bert_hash(folder));
+    dnas_bert_close(b);
+    free(config);
+    dnas_bert_close(folder);
+}
+
+/* The first hidden state of two tokens under this config. */
+static void first_state(float *x, const char *config)
+{
+    static const uint16_t ids[2] = {1, 2};
+    struct dnas_err err = {""};
+    struct dnas_bert *b = open_changed(NULL, "", config, &err);
+    struct dnas_bert_run *run;
+
+    CHECK_STR(err.msg, "");
+    memset(x, 0, 96 * sizeof(*x));
+    if (!b)
+        return;
+    run = dnas_bert_run_new(b);
+    memcpy(x, dnas_bert_forward(b, run, ids, 2, 1), 96 * sizeof(*x));
+    dnas_bert_run_free(run);
+    dnas_bert_close(b);
+}
+
+/* The layer norms' eps is the config's, or 1e-12. */
+static void test_eps(void)
+{
+    static const char *const bad[] = {"0", "1", "-1e-5", "null", "\"x\""};
+    float given[96], none[96], large[96], usual[96];
+
+    first_state(given, "{" SHAPE ", \"layer_norm_eps\": 1e-12}");
+    first_state(none, "{" SHAPE "}");
+    first_state(large, "{" SHAPE ", \"layer_norm_eps\": 0.5}");
+    first_state(usual, "{" SHAPE ", \"layer_norm_eps\": 1e-5}");
+    CHECK(memcmp(given, none, sizeof(given)) == 0);
+    CHECK(memcmp(usual, none, sizeof(given)) != 0);
+    CHECK(fabsf(large[0] - none[0]) > 1e-3f);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        char *config = dnas_xasprintf("{" SHAPE ", \"layer_norm_eps\": %s}", bad[i]);
+        struct dnas_err err = {""};
+
+        CHECK(open_changed(NULL, "", config, &err) == NULL);
+        CHECK(strstr(err.msg, "'layer_norm_eps' is not between 0 and 1") != NULL);
+        free(config);
+    }
+}
+
+/* A tokenizer with more tokens than the network knows is another network's. */
+static void test_tokenizer_of_another_network(void)
+{
+    char *json = dnas_xstrdup("{\"model\": {\"type\": \"BPE\", \"unk_token\": \"A\", "
+                              "\"vocab\": {\"A\": 0, \"C\": 256}, \"merges\": []}}");
+    struct dnas_weights *w;
+    struct dnas_err err = {""};
+    struct dnas_metadata metadata[2] = {{"config", "{" SHAPE "}"}, {"tokenizer", json}};
+    char *path = in_tmp("dnas-model.safetensors");
+
+    w = dnas_weights_open(GOLDEN, &err);
+    for (int k = 0; k < 2; k++) {
+        struct dnas_bert *b;
+
+        memcpy(strstr(json, "25"), k ? "255" : "256", 3);
+        CHECK_INT(dnas_safetensors_write(path, dnas_weights_tensor(w, 0), dnas_weights_n(w),
+                                         metadata, 2, &err),
+                  0);
+        err.msg[0] = '\0';
+        b = dnas_bert_open(path, DNAS_BERT_F32, &err);
+        CHECK((b != NULL) == (k == 1));
+        if (k == 0)
+            CHECK(strstr(err.msg, "its tokenizer has 257 tokens, its network 256") != NULL);
+        dnas_bert_close(b);
+    }
+    unlink(path);
+    free(path);
+    free(json);
+    dnas_weights_close(w);
 }
 
 /* One file, with or without the prefix of DNABERT-2's, is the same model. */
@@ -380,6 +500,9 @@ int main(void)
     RUN(test_tensors_are_refused);
     RUN(test_configs_are_refused);
     RUN(test_one_file_and_prefix);
+    RUN(test_heads_are_passed_over);
+    RUN(test_eps);
+    RUN(test_tokenizer_of_another_network);
     RUN(test_no_tokens);
     RUN(test_missing_folder);
     return check_done();

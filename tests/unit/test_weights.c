@@ -3,7 +3,7 @@
  * test_weights.c - weights: what both formats hold is read, what is damaged or
  * hostile is refused in one sentence, what is written comes back.
  *
- * The zip archives and pickles are put together here, byte by byte, so that
+ * weights_files.h puts zip archives and pickles together, byte by byte, so that
  * each of their fields can lie.
  */
 #include "common/weights.h"
@@ -14,36 +14,8 @@
 #include "common/io.h"
 #include "common/xmem.h"
 #include "tests/unit/check.h"
+#include "tests/unit/weights_files.h"
 
-struct buf {
-    unsigned char *p;
-    size_t n, cap;
-};
-
-static void put(struct buf *b, const void *bytes, size_t n)
-{
-    b->p = dnas_xgrow(b->p, &b->cap, b->n + n, 1);
-    if (n > 0)
-        memcpy(b->p + b->n, bytes, n);
-    b->n += n;
-}
-
-static void put_text(struct buf *b, const char *s)
-{
-    put(b, s, strlen(s));
-}
-
-static void put_number(struct buf *b, uint64_t x, size_t n_bytes)
-{
-    for (size_t i = 0; i < n_bytes; i++) {
-        unsigned char byte = (unsigned char)(i < 8 ? x >> (8 * i) : 0);
-
-        put(b, &byte, 1);
-    }
-}
-
-/* open_mem on a block of just the right size, so that a sanitizer sees a byte
- * read too many.  Free *copy once the weights are closed. */
 static struct dnas_weights *open_copy(unsigned char **copy, const void *bytes, size_t n,
                                       struct dnas_err *err)
 {
@@ -108,16 +80,6 @@ static void check_every_cut_and_flip(const struct buf *b)
 }
 
 /* ---- safetensors ---- */
-
-static struct buf make_safetensors(const char *header, const void *data, size_t n)
-{
-    struct buf b = {0};
-
-    put_number(&b, strlen(header), 8);
-    put_text(&b, header);
-    put(&b, data, n);
-    return b;
-}
 
 static const char types_header[] =
     "{\"__metadata__\":{\"format\":\"pt\",\"x\":\"\"},"
@@ -340,197 +302,7 @@ static void test_safetensors_cut_and_flipped(void)
     free(b.p);
 }
 
-/* ---- torch: zip ---- */
-
-struct member {
-    const char *name;
-    const void *data;
-    size_t n;
-    /* lies; 0 and NULL: none */
-    const char *local_name;
-    unsigned flags, method;
-    uint32_t local_size, directory_size, compressed_size;
-    int moved; /* added to where the directory says it is */
-};
-
-static void put_local(struct buf *b, const struct member *m, bool with_sizes)
-{
-    const char *name = m->local_name ? m->local_name : m->name;
-    uint32_t size = m->local_size ? m->local_size : with_sizes ? (uint32_t)m->n : 0;
-
-    put_number(b, 0x04034b50, 4);
-    put_number(b, 0, 2);
-    put_number(b, m->flags | (with_sizes ? 0 : 8), 2);
-    put_number(b, m->method, 2);
-    put_number(b, 0, 8); /* time, date, CRC */
-    put_number(b, size, 4);
-    put_number(b, size, 4);
-    put_number(b, strlen(name), 2);
-    put_number(b, 6, 2);
-    put_text(b, name);
-    put_text(b, "FB\2");
-    put(b, "\0ZZ", 3);
-    put(b, m->data, m->n);
-}
-
-static void put_central(struct buf *b, const struct member *m, uint64_t at, bool with_sizes,
-                        bool zip64)
-{
-    uint64_t size = m->directory_size ? m->directory_size : m->n;
-
-    at += (uint64_t)(int64_t)m->moved;
-    put_number(b, 0x02014b50, 4);
-    put_number(b, 0, 4);
-    put_number(b, m->flags | (with_sizes ? 0 : 8), 2);
-    put_number(b, m->method, 2);
-    put_number(b, 0, 8);
-    put_number(b, zip64 ? 0xffffffff : m->compressed_size ? m->compressed_size : size, 4);
-    put_number(b, zip64 ? 0xffffffff : size, 4);
-    put_number(b, strlen(m->name), 2);
-    put_number(b, zip64 ? 28 : 0, 2);
-    put_number(b, 0, 10);
-    put_number(b, zip64 ? 0xffffffff : at, 4);
-    put_text(b, m->name);
-    if (zip64) {
-        put_number(b, 1, 2);
-        put_number(b, 24, 2);
-        put_number(b, size, 8);
-        put_number(b, size, 8);
-        put_number(b, at, 8);
-    }
-}
-
-/* A zip as torch writes it (zip64), or as zip(1) does. */
-static struct buf make_zip(const struct member *members, size_t n, bool zip64)
-{
-    struct buf b = {0};
-    uint64_t at[16] = {0}, directory_at, end;
-
-    for (size_t i = 0; i < n; i++) {
-        at[i] = b.n;
-        put_local(&b, &members[i], !zip64);
-    }
-    directory_at = b.n;
-    for (size_t i = 0; i < n; i++)
-        put_central(&b, &members[i], at[i], !zip64, zip64);
-    end = b.n;
-    if (zip64) {
-        put_number(&b, 0x06064b50, 4);
-        put_number(&b, 44, 8);
-        put_number(&b, 0, 12);
-        put_number(&b, n, 8);
-        put_number(&b, n, 8);
-        put_number(&b, end - directory_at, 8);
-        put_number(&b, directory_at, 8);
-        put_number(&b, 0x07064b50, 4);
-        put_number(&b, 0, 4);
-        put_number(&b, end, 8);
-        put_number(&b, 1, 4);
-    }
-    put_number(&b, 0x06054b50, 4);
-    put_number(&b, 0, 4);
-    put_number(&b, n, 2);
-    put_number(&b, n, 2);
-    put_number(&b, end - directory_at, 4);
-    put_number(&b, zip64 ? 0xffffffff : directory_at, 4);
-    put_number(&b, 0, 2);
-    return b;
-}
-
 /* ---- torch: pickle ---- */
-
-#define HEAD "\x80\x02"
-#define DICT "ccollections\nOrderedDict\n)R"
-
-static void put_word(struct buf *b, const char *s)
-{
-    put_text(b, "X");
-    put_number(b, strlen(s), 4);
-    put_text(b, s);
-}
-
-/* -1, as UINT64_MAX, takes one byte, like Python's. */
-static void put_int(struct buf *b, uint64_t x)
-{
-    size_t n_bytes = x < 256 || x == UINT64_MAX ? 1 : x < 65536 ? 2 : 8;
-
-    put_text(b, x < 256 ? "K" : n_bytes == 2 ? "M" : n_bytes == 1 ? "\x8a\1" : "\x8a\x08");
-    put_number(b, x, n_bytes);
-}
-
-static void put_ints(struct buf *b, const uint64_t *x, size_t n)
-{
-    put_text(b, "(");
-    for (size_t i = 0; i < n; i++)
-        put_int(b, x[i]);
-    put_text(b, "t");
-}
-
-struct view {
-    const char *name, *key;
-    uint64_t n_storage, offset;
-    size_t n_dims;
-    uint64_t shape[9], stride[9];
-};
-
-static void put_tensor(struct buf *b, const struct view *v)
-{
-    put_word(b, v->name);
-    put_text(b, "ctorch._utils\n_rebuild_tensor_v2\n((");
-    put_word(b, "storage");
-    put_text(b, "ctorch\nFloatStorage\n");
-    put_word(b, v->key);
-    put_word(b, "cpu");
-    put_int(b, v->n_storage);
-    put_text(b, "tQ");
-    put_int(b, v->offset);
-    put_ints(b, v->shape, v->n_dims);
-    put_ints(b, v->stride, v->n_dims);
-    put_text(b, "\x89" DICT "tR");
-}
-
-static struct buf make_pickle(const struct view *views, size_t n)
-{
-    struct buf b = {0};
-
-    put_text(&b, HEAD DICT "q");
-    put_number(&b, 0, 1);
-    put_text(&b, "(");
-    for (size_t i = 0; i < n; i++)
-        put_tensor(&b, &views[i]);
-    put_text(&b, "u}");
-    put_word(&b, "_metadata");
-    put_text(&b, DICT "sb.");
-    return b;
-}
-
-static const float six[] = {0, 1, 2, 3, 4, 5};
-
-static struct buf make_torch_from(const struct buf *pickle, bool zip64)
-{
-    const struct member members[] = {{.name = "m/data.pkl", .data = pickle->p, .n = pickle->n},
-                                     {.name = "m/byteorder", .data = "little", .n = 6},
-                                     {.name = "m/data/0", .data = six, .n = sizeof(six)},
-                                     {.name = "m/version", .data = "3\n", .n = 2}};
-
-    return make_zip(members, 4, zip64);
-}
-
-static struct buf make_torch(const struct view *views, size_t n, bool zip64)
-{
-    struct buf pickle = make_pickle(views, n), b = make_torch_from(&pickle, zip64);
-
-    free(pickle.p);
-    return b;
-}
-
-static const struct view good_views[] = {
-    {"whole", "0", 6, 0, 2, {2, 3}, {3, 1}},  {"tied", "0", 6, 0, 2, {2, 3}, {3, 1}},
-    {"turned", "0", 6, 0, 2, {3, 2}, {1, 3}}, {"tail", "0", 6, 4, 1, {2}, {1}},
-    {"number", "0", 6, 5, 0, {0}, {0}},       {"none", "0", 6, 6, 2, {0, 3}, {3, 1}},
-    {"spread", "0", 6, 1, 2, {2, 2}, {0, 2}}, {"ones", "0", 6, 0, 3, {1, 6, 1}, {77, 1, 99}},
-};
-#define N_GOOD (sizeof(good_views) / sizeof(good_views[0]))
 
 static void test_torch(void)
 {
@@ -567,22 +339,11 @@ static void test_torch(void)
  * and a plain dict. */
 static void test_torch_protocol_4(void)
 {
-    static const char code[] = "\x80\x04\x95\xff\0\0\0\0\0\0\0}\x94\x8c\1a\x94"
-                               "\x8c\x0ctorch._utils\x94\x8c\x12_rebuild_tensor_v2\x94\x93\x94"
-                               "((\x8c\7storage\x94\x8c\5torch\x94\x8c\x0c"
-                               "FloatStorage\x94\x93\x94\x8c\1"
-                               "0\x94"
-                               "\x8c\3cpu\x94\x8a\1\6t\x94Q"
-                               "\x8a\0K\2J\3\0\0\0\x86K\3\x4d\1\0\x86\x88"
-                               "\x8c\x0b"
-                               "collections\x94\x8c\x0bOrderedDict\x94\x93\x94)R\x94t\x94R\x94s"
-                               "\x8c\1"
-                               "bh\x11s.";
     struct buf pickle = {0}, b;
     struct dnas_err err = {""};
     struct dnas_weights *w;
 
-    put(&pickle, code, sizeof(code) - 1);
+    put(&pickle, protocol_4, sizeof(protocol_4) - 1);
     b = make_torch_from(&pickle, true);
     w = dnas_weights_open_mem(b.p, b.n, &err);
     CHECK_STR(err.msg, "");
