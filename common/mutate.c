@@ -22,18 +22,17 @@ static const struct {
     [DNAS_PROFILE_PACBIO] = {0.10, 0.60, 0.5},
 };
 
-static const char partner[256] = {
-    ['A'] = 'T', ['C'] = 'G', ['G'] = 'C', ['T'] = 'A', ['R'] = 'Y', ['Y'] = 'R',
-    ['K'] = 'M', ['M'] = 'K', ['B'] = 'V', ['V'] = 'B', ['D'] = 'H', ['H'] = 'D',
+/* What turns a letter into its partner by exclusive or; 0 where there is none. */
+static const char flip[256] = {
+    ['A'] = 'A' ^ 'T', ['T'] = 'A' ^ 'T', ['C'] = 'C' ^ 'G', ['G'] = 'C' ^ 'G',
+    ['R'] = 'R' ^ 'Y', ['Y'] = 'R' ^ 'Y', ['K'] = 'K' ^ 'M', ['M'] = 'K' ^ 'M',
+    ['B'] = 'B' ^ 'V', ['V'] = 'B' ^ 'V', ['D'] = 'D' ^ 'H', ['H'] = 'D' ^ 'H',
 };
 
 void dnas_complement(char *letters, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        char c = partner[(unsigned char)letters[i]];
-
-        letters[i] = c ? c : letters[i];
-    }
+    for (size_t i = 0; i < n; i++)
+        letters[i] = (char)(letters[i] ^ flip[(unsigned char)letters[i]]);
 }
 
 void dnas_reverse(char *letters, size_t n)

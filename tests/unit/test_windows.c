@@ -198,6 +198,34 @@ static void test_two_are_uniform(void)
     dnas_genomes_release(&g);
 }
 
+/* The same where hardly anything fits: no pair is lost by drawing in vain. */
+static void test_two_in_little_room(void)
+{
+    enum { N = 8000 };
+    static const uint32_t lengths[] = {2003, 0};
+    const struct dnas_range r = {1000, 1000};
+    char *path = made_file("little.fa", lengths);
+    static int first[2003];
+    struct dnas_genomes g;
+    struct dnas_err err = {""};
+    struct dnas_rng rng;
+
+    CHECK_INT(made_index(&g, &path, 1, 1, &err), 0);
+    dnas_rng_init(&rng, 9, DNAS_RNG_TEST, 0, 0);
+    for (int i = 0; i < N; i++) {
+        struct dnas_window w[2];
+
+        dnas_windows_draw_two(w, &g, 0, &r, &rng);
+        CHECK(!overlap(&w[0], &w[1]) && inside(&g, &w[0]) && inside(&g, &w[1]));
+        first[w[0].start]++;
+    }
+    for (int k = 0; k < 4; k++) {
+        CHECK_NEAR(first[k], N / 8.0, 5 * sqrt(N / 8.0));
+        CHECK_NEAR(first[1000 + k], N / 8.0, 5 * sqrt(N / 8.0));
+    }
+    dnas_genomes_release(&g);
+}
+
 /* A genome of exactly two windows, or of two islands in a sea of N, has just
  * those two, in either order. */
 static void test_two_and_no_more(void)
@@ -432,6 +460,7 @@ int main(void)
     RUN(test_places_are_equal);
     RUN(test_two_do_not_overlap);
     RUN(test_two_are_uniform);
+    RUN(test_two_in_little_room);
     RUN(test_two_and_no_more);
     RUN(test_other_letters);
     RUN(test_count);
