@@ -236,6 +236,31 @@ static void test_balance(void)
     release(&c);
 }
 
+/* By size to the letter: of species of 2 and 4 letters one has a third. */
+static void test_balance_of_few_letters(void)
+{
+    struct collection c = {{NULL}, {0}};
+    struct dnas_pairs p = defaults();
+    struct dnas_err err = {""};
+    int count[N_SPECIES];
+    size_t n;
+
+    c.paths[0] = strdup(file_text("few.fa", ">s0 label=sp0\nAC\n>s1 label=sp1\nACGT\n"));
+    CHECK_INT(made_index(&c.g, c.paths, 1, 1, &err), 0);
+    p.length = (struct dnas_range){1, 1};
+    p.positives = DNAS_POSITIVES_DROPOUT;
+    p.balance = DNAS_BALANCE_SIZE;
+    p.n_pairs = MAX_PAIRS;
+    CHECK_STR(run(&p, &c, "few.dnas"), "");
+    n = read_rows(rows, "few.dnas");
+    count_species(count, n, -1);
+    CHECK_NEAR(count[0], MAX_PAIRS / 3.0, 5 * sqrt(MAX_PAIRS * 2 / 9.0));
+    CHECK_INT(count[0] + count[1], MAX_PAIRS);
+    free_rows(rows, n);
+    free(p.skipped.v);
+    release(&c);
+}
+
 static void test_validation_by_pair(void)
 {
     static const double shares[] = {0, 0.1, 0.3333, 0.5, 0.001, 1};
@@ -461,8 +486,9 @@ static void test_refusals(void)
 
     collect(&c, false);
     p.length = (struct dnas_range){9000, 20000};
-    CHECK_STR(run(&p, &c, "no.dnas"), "none of 7 species has two windows of 9000 letters that do not "
-                                      "overlap; try a shorter --length");
+    CHECK_STR(run(&p, &c, "no.dnas"),
+              "none of 7 species has two windows of 9000 letters that do not "
+              "overlap; try a shorter --length");
     p.positives = DNAS_POSITIVES_DROPOUT;
     p.length = (struct dnas_range){16001, 20000};
     CHECK_STR(run(&p, &c, "no.dnas"),
@@ -572,6 +598,13 @@ static void test_benchmark(void)
     CHECK_STR(run_benchmark(&b, &c, "b.fa"),
               "none of 7 species has room for 161 sequences of 100 letters or more; try fewer, or "
               "a shorter --length");
+    /* Of a long tail's numbers as many as there is room for, if not too few. */
+    b.per_species = (struct dnas_range){2, 1000000};
+    CHECK_STR(run_benchmark(&b, &c, "b.fa"), "");
+    read_benchmark(count, "b.fa", 100, 100);
+    for (int i = 0; i < N_SPECIES; i++)
+        CHECK(i == 3 ? count[i] == 0 : count[i] >= 2);
+    CHECK(count[5] == 2 && count[6] == 2);
     /* Long-tailed, of several lengths. */
     b.per_species = (struct dnas_range){2, 400};
     b.length = (struct dnas_range){100, 400};
@@ -657,6 +690,7 @@ int main(void)
 {
     RUN(test_rows);
     RUN(test_balance);
+    RUN(test_balance_of_few_letters);
     RUN(test_validation_by_pair);
     RUN(test_validation_by_species);
     RUN(test_other_positives);
