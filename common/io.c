@@ -386,6 +386,36 @@ char *dnas_read_file(const char *path, size_t max, size_t *n, struct dnas_err *e
     return NULL;
 }
 
+static const char *temporary_folder(void)
+{
+    const char *dir = getenv("TMPDIR");
+
+    return dir && *dir ? dir : "/tmp";
+}
+
+int dnas_temporary_failed(struct dnas_err *err)
+{
+    return dnas_err_set(err, "the temporary file in '%s' failed: %s (TMPDIR names another folder)",
+                        temporary_folder(), strerror(errno));
+}
+
+/* tmpfile() does not ask for TMPDIR. */
+FILE *dnas_temporary_open(struct dnas_err *err)
+{
+    char *path = dnas_xasprintf("%s/dnas.XXXXXX", temporary_folder());
+    int fd = mkstemp(path);
+    FILE *f = fd >= 0 ? fdopen(fd, "w+b") : NULL;
+
+    if (!f)
+        dnas_temporary_failed(err);
+    if (fd >= 0)
+        unlink(path);
+    if (fd >= 0 && !f)
+        close(fd);
+    free(path);
+    return f;
+}
+
 struct dnas_out {
     int fd;
     char *name;  /* of what is written */

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "common/err.h"
 
@@ -76,6 +77,14 @@ bool dnas_is_regular_file(const char *path, uint64_t *size);
 /* The whole of a file of at most max bytes, with a 0 behind it; *n its size.
  * NULL on an error.  Free with free(). */
 char *dnas_read_file(const char *path, size_t max, size_t *n, struct dnas_err *err);
+
+/* ---- for a while ---- */
+
+/* An unnamed file in TMPDIR (or /tmp) that goes away when it is closed with
+ * fclose; NULL on an error. */
+FILE *dnas_temporary_open(struct dnas_err *err);
+/* The sentence for a read or write of it that failed with errno; returns -1. */
+int dnas_temporary_failed(struct dnas_err *err);
 
 /* ---- out ---- */
 

@@ -25,6 +25,12 @@ enum dnas_rng_purpose {
     DNAS_RNG_TSNE_INIT = 2,
     DNAS_RNG_PCA_INIT = 3,
     DNAS_RNG_BENCH = 4,
+    DNAS_RNG_PAIRS_SPECIES = 24,     /* step, row: turn; with --balance size 0, pair */
+    DNAS_RNG_PAIRS_WINDOWS = 25,     /* row: pair */
+    DNAS_RNG_PAIRS_SPLIT = 26,       /* row: pair, or 0 for the species */
+    DNAS_RNG_PAIRS_MUTATION = 27,    /* row: pair */
+    DNAS_RNG_BENCHMARK_SPECIES = 28, /* row: species */
+    DNAS_RNG_BENCHMARK_ORDER = 29,
 };
 
 struct dnas_rng {

@@ -4,12 +4,10 @@
  */
 #include "common/tokenize.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/msg.h"
 #include "common/threads.h"
@@ -147,28 +145,6 @@ static void append_ids(struct dnas_ids *to, const uint16_t *from, size_t n)
     to->n += n;
 }
 
-static int spill_failed(struct dnas_err *err)
-{
-    return dnas_err_set(err, "the temporary file in '%s' failed: %s (TMPDIR names another folder)",
-                        getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", strerror(errno));
-}
-
-/* An unnamed file in TMPDIR (tmpfile() does not ask for that), or NULL. */
-static FILE *open_spill(void)
-{
-    const char *dir = getenv("TMPDIR");
-    char *path = dnas_xasprintf("%s/dnas-tokenize.XXXXXX", dir && *dir ? dir : "/tmp");
-    int fd = mkstemp(path);
-    FILE *f = fd >= 0 ? fdopen(fd, "w+b") : NULL;
-
-    if (fd >= 0)
-        unlink(path);
-    if (fd >= 0 && !f)
-        close(fd);
-    free(path);
-    return f;
-}
-
 /* Puts a window aside, and all of them into a file when they are many. */
 static int hold(struct held *h, const uint16_t *ids, size_t n, uint32_t bp, struct dnas_err *err)
 {
@@ -179,9 +155,11 @@ static int hold(struct held *h, const uint16_t *ids, size_t n, uint32_t bp, stru
     if (h->ids.n * sizeof(*h->ids.v) < HELD_BYTES)
         return 0;
     if (!h->spill)
-        h->spill = open_spill();
-    if (!h->spill || fwrite(h->ids.v, sizeof(*h->ids.v), h->ids.n, h->spill) != h->ids.n)
-        return spill_failed(err);
+        h->spill = dnas_temporary_open(err);
+    if (!h->spill)
+        return -1;
+    if (fwrite(h->ids.v, sizeof(*h->ids.v), h->ids.n, h->spill) != h->ids.n)
+        return dnas_temporary_failed(err);
     h->ids.n = 0;
     h->n_spilled = h->n;
     return 0;
@@ -218,7 +196,7 @@ static int release_held(struct job *j, const char *id, const char *label, struct
             back.v = dnas_xgrow(back.v, &back.cap, n, sizeof(*back.v));
             ids = back.v;
             if (fread(back.v, sizeof(*back.v), n, h->spill) != n)
-                status = spill_failed(err);
+                status = dnas_temporary_failed(err);
         } else {
             at += n;
         }

@@ -50,6 +50,19 @@ tokenizer=${DNAS_BENCH_TOKENIZER:-$tmp/tokenizer.json}
 rate 'dnas-tokenize -t 1' dnas-tokenize -q -t 1 -T "$tokenizer" "$fasta" -o "$tmp/t.dnas"
 "$BUILD"/tests/bench/bench_bpe "$tokenizer" "$fasta"
 
+echo "== Pairs from genomes: MB of FASTA a second, one core; it reads twice what it draws from"
+gzip -1nc "$fasta" >"$tmp/genomes.fa.gz"
+rate 'gzip -dc (limit for a compressed file, once)' gzip -dc "$tmp/genomes.fa.gz"
+for f in "$fasta" "$tmp/genomes.fa.gz"; do
+    kind=plain
+    [[ $f != *.gz ]] || kind=gzip
+    rate "dnas-pairs -n 1 ($kind: the index)" dnas-pairs -q -t 1 -n 1 --length 2000 "$f" -o "$tmp/p.dnas"
+    # As many letters as there are, and --length is half a pair.
+    rate "dnas-pairs ($kind: as many letters out)" dnas-pairs -q -t 1 -n $((bytes / 4000)) --length 2000 \
+        "$f" -o "$tmp/p.dnas"
+done
+rm -f "$tmp/p.dnas" "$tmp/genomes.fa.gz"
+
 echo "== the network of DNABERT-2's size, one thread"
 TMPDIR=$tmp "$BUILD"/tests/bench/bench_bert 1 5
 torch=

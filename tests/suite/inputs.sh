@@ -17,6 +17,9 @@ dnas-tokenize  small.fa        -T tokenizer.json
 dnas-tokenize  pairs.csv       -T tokenizer.json
 dnas-tokenize  pairs.dnas      -T tokenizer.json --max-tokens 50
 dnas-tokenize  small.fa        --train 60
+dnas-pairs     small.fa        -n 40 --length 50-200 --validation 0.1
+dnas-pairs     small.fa        -n 40 --length 100 --positives mutation --balance size --zstd
+dnas-pairs     small.fa        --benchmark 5-20 --length 60-100
 dnas-embed     small.fa        -m tnf-canonical
 dnas-embed     small.fa        -m tnf-k --output-type bf16 --zstd
 dnas-embed     small.fa        -m model --truncate 60
