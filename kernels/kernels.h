@@ -201,6 +201,10 @@ struct dnas_adamw {
 void dnas_cpu_adamw_step(float *w, float *m, float *v, const float *g, size_t n,
                          const struct dnas_adamw *s);
 
+/* *out = the sum of x^2, in double in a fixed order.
+ *   x  f32 [n]      n of 0: 0.  NaN and infinity go through; nothing else can leave double. */
+void dnas_cpu_sum_squares(double *out, const float *x, size_t n);
+
 #ifdef __cplusplus
 }
 #endif

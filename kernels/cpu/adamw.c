@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * adamw.c - a step of Adam or AdamW.  Contract: kernels.h.
+ * adamw.c - a step of Adam or AdamW, and the norm of what drives it.  Contract: kernels.h.
  *
  * Operation for operation what PyTorch does in f32, so that its numbers come
  * out; an element depends on nothing but itself, so the bits do not depend on
@@ -64,3 +64,22 @@ INLINE void dnas_cpu_adamw_step_body(float *w, float *m, float *v, const float *
 DNAS_VERSIONS(dnas_cpu_adamw_step,
               (float *w, float *m, float *v, const float *g, size_t n, const struct dnas_adamw *s),
               (w, m, v, g, n, s))
+
+#define SUMS 16 /* doubles side by side, added up in order */
+
+INLINE void dnas_cpu_sum_squares_body(double *out, const float *x, size_t n)
+{
+    double lane[SUMS] = {0}, sum = 0;
+    size_t i = 0;
+
+    for (; i + SUMS <= n; i += SUMS)
+        for (size_t k = 0; k < SUMS; k++)
+            lane[k] += (double)x[i + k] * (double)x[i + k];
+    for (size_t k = 0; i + k < n; k++)
+        lane[k] += (double)x[i + k] * (double)x[i + k];
+    for (size_t k = 0; k < SUMS; k++)
+        sum += lane[k];
+    *out = sum;
+}
+
+DNAS_VERSIONS(dnas_cpu_sum_squares, (double *out, const float *x, size_t n), (out, x, n))

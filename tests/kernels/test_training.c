@@ -192,11 +192,37 @@ static void test_adamw_cut_and_nan(void)
     unguard(g, 40);
 }
 
+static void test_sum_squares(void)
+{
+    static const size_t sizes[] = {0, 1, 15, 16, 17, 31, 32, 33, 1000};
+
+    for (size_t k = 0; k < 9; k++) {
+        size_t n = sizes[k];
+        float *x = guarded(n, 5, false);
+        double got, want = 0;
+
+        for (size_t i = 1; i <= n; i++)
+            want += (double)x[i] * (double)x[i];
+        dnas_cpu_sum_squares(&got, x + 1, n);
+        CHECK_NEAR(got, want, 1e-13 * want);
+        if (n > 0) {
+            x[n] = 1e38f;
+            dnas_cpu_sum_squares(&got, x + 1, n);
+            CHECK_NEAR(got, 1e76, 1e70);
+            x[n] = NAN;
+            dnas_cpu_sum_squares(&got, x + 1, n);
+            CHECK(isnan(got));
+        }
+        unguard(x, n);
+    }
+}
+
 int main(void)
 {
     RUN(test_matmul_f64);
     RUN(test_matmul_f64_cut);
     RUN(test_adamw);
     RUN(test_adamw_cut_and_nan);
+    RUN(test_sum_squares);
     return check_done();
 }
