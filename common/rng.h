@@ -25,6 +25,11 @@ enum dnas_rng_purpose {
     DNAS_RNG_TSNE_INIT = 2,
     DNAS_RNG_PCA_INIT = 3,
     DNAS_RNG_BENCH = 4,
+    DNAS_RNG_MLM = 7,
+    DNAS_RNG_EPOCH_ORDER = 16,
+    DNAS_RNG_MIX_LAYER = 17,
+    DNAS_RNG_MIX_PARTNER = 18,
+    DNAS_RNG_MIX_LAMBDA = 19,
     DNAS_RNG_PAIRS_SPECIES = 24,     /* step, row: turn; with --balance size 0, pair */
     DNAS_RNG_PAIRS_WINDOWS = 25,     /* row: pair */
     DNAS_RNG_PAIRS_SPLIT = 26,       /* row: pair, or 0 for the species */

@@ -173,6 +173,38 @@ size_t dnas_cpu_attention_scratch(size_t T, size_t head_dim);
  *   out  f64 [C]      x  f32 [T,C]      T of 0: zero */
 void dnas_cpu_meanpool_fwd(double *out, const float *x, size_t T, size_t C);
 
+/* out = a b in double, or out + a b where keep; rows lie ld_ apart.  Each element is one sum in the
+ * order of k: its bits depend on its row and column alone, not on M and N.
+ *   out  f64 [M,N]      a  f64 [M,K]      b  f64 [K,N]      out may overlap neither
+ * Meant for tiles that fit the caches. */
+void dnas_cpu_matmul_f64(double *out, const double *a, const double *b, size_t M, size_t N,
+                         size_t K, size_t ld_out, size_t ld_a, size_t ld_b, int keep);
+
+/* The numbers of a step of Adam (Kingma and Ba 2015) or AdamW (Loshchilov and Hutter 2019), the
+ * same for all elements of a group. */
+struct dnas_adamw {
+    float gradient_scale; /* of clipping; 1: none */
+    float keep;           /* AdamW's decay: 1 - rate x decay; 1: none */
+    float l2;             /* Adam's decay, added to the gradient; 0: none */
+    float beta1, one_minus_beta1;
+    float beta2, one_minus_beta2;
+    float rate;             /* divided by 1 - beta1^t */
+    float root_correction2; /* sqrt(1 - beta2^t) */
+    float eps;
+};
+
+/* w *= keep;  g = gradient_scale g + l2 w;  m = beta1 m + one_minus_beta1 g;
+ * v = beta2 v + one_minus_beta2 g^2;  w -= rate m / (sqrt(v) / root_correction2 + eps).
+ *   w, m, v  f32 [n]  changed in place      g  f32 [n]      none may overlap
+ * Bits do not depend on how n is cut.  n of 0 does nothing.  Each element is within a few
+ * roundings of f32 of the formula in double: 1e-6 relative for m and v, and for the change of w. */
+void dnas_cpu_adamw_step(float *w, float *m, float *v, const float *g, size_t n,
+                         const struct dnas_adamw *s);
+
+/* *out = the sum of x^2, in double in a fixed order.
+ *   x  f32 [n]      n of 0: 0.  NaN and infinity go through; nothing else can leave double. */
+void dnas_cpu_sum_squares(double *out, const float *x, size_t n);
+
 #ifdef __cplusplus
 }
 #endif
