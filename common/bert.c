@@ -438,8 +438,8 @@ static void attend(const struct dnas_bert *b, const struct layer *y, struct dnas
     size_t C = b->shape.C;
 
     product(run, run->qkv, run->x, y->qkv_w, y->qkv16, y->qkv_b, NULL, T, 3 * C, C);
-    dnas_cpu_attention_fwd(run->mixed, NULL, &run->n_scores, run->qkv, b->slopes, T, C, b->shape.H,
-                           skip, run->scratch);
+    dnas_cpu_attention_fwd(run->mixed, NULL, NULL, &run->n_scores, run->qkv, b->slopes, T, C,
+                           b->shape.H, skip, run->scratch);
     product(run, run->qkv, run->mixed, y->out_w, y->out16, y->out_b, run->x, T, C, C);
     dnas_cpu_layernorm_fwd(run->x, NULL, NULL, run->qkv, NULL, y->norm1_w, y->norm1_b, T, C,
                            b->shape.eps);

@@ -160,14 +160,77 @@ void dnas_cpu_geglu_fwd(float *out, const float *x, size_t N, size_t F);
  *   out       f32 [T,C]      qkv  f32 [T,3C]  rows [q | k | v], a head's channels side by side
  *   slopes    f32 [H]        above 0
  *   lse       f32 [H,T]      log of the softmax's denominator, for backward; NULL: not wanted
+ *   ranges    u32 [H,dnas_cpu_attention_blocks(T),2]  for each block of queries, the first block
+ *             of keys that was not skipped and the one after the last, for backward; NULL: not
+ *             wanted
  *   n_scores  added to: scores that were computed, H T^2 if none was skipped; NULL: not wanted
  *   skip      leave out far keys that together cannot reach the last bit of a row's sum
  *   scratch   f32 [dnas_cpu_attention_scratch(T, C/H)]
  * T of 0 does nothing; C not a multiple of H is a bug.  NaN and infinity go through. */
-void dnas_cpu_attention_fwd(float *out, float *lse, uint64_t *n_scores, const float *qkv,
-                            const float *slopes, size_t T, size_t C, size_t H, int skip,
-                            float *scratch);
+void dnas_cpu_attention_fwd(float *out, float *lse, uint32_t *ranges, uint64_t *n_scores,
+                            const float *qkv, const float *slopes, size_t T, size_t C, size_t H,
+                            int skip, float *scratch);
 size_t dnas_cpu_attention_scratch(size_t T, size_t head_dim);
+size_t dnas_cpu_attention_blocks(size_t T);
+
+/* ---- the same, backward: from the gradient of a result (dout) those of what it came from.
+ * Gradients of weights are added to, so that they may be summed over calls. ---- */
+
+/* out = scale a^T b + keep out, one call of oneDNN's sgemm on the calling thread.
+ *   out  f32 [M,N]  rows ld_out apart      a  f32 [K,M]  rows ld_a apart
+ *   b    f32 [K,N]  rows ld_b apart        keep of 0: what is in out does not matter */
+void dnas_cpu_matmul_tn(float *out, const float *a, const float *b, size_t M, size_t N, size_t K,
+                        size_t ld_out, size_t ld_a, size_t ld_b, float scale, float keep);
+
+/* sum += the rows of x, summed in double in their order.
+ *   sum  f32 [C]      x  f32 [N,C] */
+void dnas_cpu_columns_sum(float *sum, const float *x, size_t N, size_t C);
+
+/* dx = dout w + add.
+ *   dx   f32 [N,I]      dout  f32 [N,O]      w  f32 [O,I]      add  f32 [N,I]  NULL: 0; not dx */
+void dnas_cpu_linear_bwd(float *dx, const float *dout, const float *w, const float *add, size_t N,
+                         size_t O, size_t I);
+
+/* dw += dout^T y, dbias += the column sums of dout.
+ *   dw  f32 [O,I]   dbias  f32 [O]  NULL: none   dout  f32 [N,O]   y  f32 [N,I] */
+void dnas_cpu_linear_bwd_weight(float *dw, float *dbias, const float *dout, const float *y,
+                                size_t N, size_t O, size_t I);
+
+/* Of dnas_cpu_layernorm_fwd, x being the sum that was normalised.
+ *   dx        f32 [N,C]  may be dout     dout, x   f32 [N,C]
+ *   weight    f32 [C]                    mean, rstd  f32 [N]  from forward */
+void dnas_cpu_layernorm_bwd(float *dx, const float *dout, const float *x, const float *mean,
+                            const float *rstd, const float *weight, size_t N, size_t C);
+/*   dweight, dbias  f32 [C]  added to; dbias NULL: none */
+void dnas_cpu_layernorm_bwd_weight(float *dweight, float *dbias, const float *dout, const float *x,
+                                   const float *mean, const float *rstd, size_t N, size_t C);
+
+/*   dx  f32 [N,2F]  may be x      dout  f32 [N,F]      x  f32 [N,2F] */
+void dnas_cpu_geglu_bwd(float *dx, const float *dout, const float *x, size_t N, size_t F);
+
+/* out = gelu(x), and its backward dx = dout gelu'(x); all f32 [n], in place where wanted. */
+void dnas_cpu_gelu_fwd(float *out, const float *x, size_t n);
+void dnas_cpu_gelu_bwd(float *dx, const float *dout, const float *x, size_t n);
+
+/* dqkv from dout; scores are computed again from lse (Dao et al. 2022, algorithm 4).
+ *   dqkv  f32 [T,3C]      dout, out  f32 [T,C]      lse, ranges  from forward; ranges NULL: all
+ *   scratch  f32 [dnas_cpu_attention_bwd_scratch()] */
+void dnas_cpu_attention_bwd(float *dqkv, const float *dout, const float *out, const float *lse,
+                            const uint32_t *ranges, const float *qkv, const float *slopes, size_t T,
+                            size_t C, size_t H, float *scratch);
+size_t dnas_cpu_attention_bwd_scratch(void);
+
+/* dtable[ids[t]] += dout[t], in the order of t.
+ *   dtable  f32 [V,C]      dout  f32 [T,C]      ids  u16 [T]  below V, else a bug */
+void dnas_cpu_embedding_bwd(float *dtable, const float *dout, const uint16_t *ids, size_t T,
+                            size_t V, size_t C);
+
+/* Dropout, forward and backward alike: x[i] is multiplied by 0 if number i is below `drop`, else by
+ * 65536 / (65536 - drop).  Number i is the half word i % 8 (low halves first) of the Philox4x32-10
+ * block with counter {i / 8, counter[0], counter[1], counter[2]}.
+ *   x  f32 [n]  n at most 2^35      drop  the rate times 65536, below 65536 */
+void dnas_cpu_dropout(float *x, size_t n, uint32_t drop, const uint32_t counter[3],
+                      const uint32_t key[2]);
 
 /* The mean of the rows, summed in double in their order.
  *   out  f64 [C]      x  f32 [T,C]      T of 0: zero */

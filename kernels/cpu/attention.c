@@ -164,7 +164,7 @@ static int rest_is_negligible(const struct head *h, size_t qb, size_t lo, size_t
 }
 
 /* One block of queries against all keys that count; returns how many scores. */
-INLINE uint64_t query_block(struct head *h, size_t qb, int skip)
+INLINE uint64_t query_block(struct head *h, size_t qb, uint32_t *range, int skip)
 {
     size_t n_q = block_rows(h, qb), d = h->head_dim;
     size_t lo = qb, hi = qb + 1; /* blocks lo..hi-1 are done */
@@ -193,12 +193,16 @@ INLINE uint64_t query_block(struct head *h, size_t qb, int skip)
     for (size_t r = 0; r < n_q; r++)
         for (size_t i = 0; i < d; i++)
             h->out[(qb * BLOCK + r) * h->C + i] = h->acc[r * d + i] / h->sum[r];
+    if (range) {
+        range[0] = (uint32_t)lo;
+        range[1] = (uint32_t)hi;
+    }
     return n_scores;
 }
 
-INLINE void dnas_cpu_attention_fwd_body(float *out, float *lse, uint64_t *n_scores,
-                                        const float *qkv, const float *slopes, size_t T, size_t C,
-                                        size_t H, int skip, float *scratch)
+INLINE void dnas_cpu_attention_fwd_body(float *out, float *lse, uint32_t *ranges,
+                                        uint64_t *n_scores, const float *qkv, const float *slopes,
+                                        size_t T, size_t C, size_t H, int skip, float *scratch)
 {
     struct head h = {.T = T, .C = C, .head_dim = C / H, .n_blocks = (T + BLOCK - 1) / BLOCK};
 
@@ -220,7 +224,8 @@ INLINE void dnas_cpu_attention_fwd_body(float *out, float *lse, uint64_t *n_scor
         h.slope = slopes[head];
         longest_keys(&h);
         for (size_t qb = 0; qb < h.n_blocks; qb++) {
-            uint64_t n = query_block(&h, qb, skip);
+            uint32_t *range = ranges ? ranges + 2 * (head * h.n_blocks + qb) : NULL;
+            uint64_t n = query_block(&h, qb, range, skip);
 
             if (n_scores)
                 *n_scores += n;
@@ -231,14 +236,131 @@ INLINE void dnas_cpu_attention_fwd_body(float *out, float *lse, uint64_t *n_scor
 }
 
 DNAS_VERSIONS(dnas_cpu_attention_fwd,
-              (float *out, float *lse, uint64_t *n_scores, const float *qkv, const float *slopes,
-               size_t T, size_t C, size_t H, int skip, float *scratch),
-              (out, lse, n_scores, qkv, slopes, T, C, H, skip, scratch))
+              (float *out, float *lse, uint32_t *ranges, uint64_t *n_scores, const float *qkv,
+               const float *slopes, size_t T, size_t C, size_t H, int skip, float *scratch),
+              (out, lse, ranges, n_scores, qkv, slopes, T, C, H, skip, scratch))
+
+/* ---- backward ---- */
+
+struct head_bwd {
+    const float *q, *k, *v;    /* [T] rows, 3C apart */
+    const float *out, *dout;   /* [T] rows, C apart */
+    float *dq, *dk, *dv;       /* [T] rows, 3C apart */
+    const float *lse;          /* [T] */
+    size_t T, C, head_dim;
+    float slope, scale;
+    /* scratch */
+    float *p, *dp; /* [BLOCK,BLOCK] */
+    float *delta;  /* [BLOCK]  dout.out of each row of queries */
+};
+
+/* Turns a row of scores s into p = e^(s - bias - lse), and a row of dp into
+ * ds = p (dp - delta). */
+INLINE void bwd_row(float *p, float *dp, size_t n, float first_distance, float slope, float lse,
+                    float delta)
+{
+    static const float ramp[LANES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    v16 distance = v16_all(first_distance) + v16_load(ramp);
+
+    for (size_t j = 0; j < n; j += LANES) { /* rows are BLOCK long: the tail may be written */
+        v16 prob = v16_exp(v16_load(p + j) - slope * v16_abs(distance) - lse);
+
+        v16_store(p + j, prob);
+        v16_store(dp + j, prob * (v16_load(dp + j) - delta));
+        distance += (float)LANES;
+    }
+}
+
+INLINE void bwd_block(struct head_bwd *h, size_t qb, size_t kb)
+{
+    size_t q0 = qb * BLOCK, k0 = kb * BLOCK, d = h->head_dim, C = h->C;
+    size_t n_q = h->T - q0 < BLOCK ? h->T - q0 : BLOCK;
+    size_t n_k = h->T - k0 < BLOCK ? h->T - k0 : BLOCK;
+
+    dnas_cpu_matmul(h->p, h->q + q0 * 3 * C, h->k + k0 * 3 * C, n_q, n_k, d, BLOCK, 3 * C, 3 * C,
+                    h->scale, 0, 1);
+    dnas_cpu_matmul(h->dp, h->dout + q0 * C, h->v + k0 * 3 * C, n_q, n_k, d, BLOCK, C, 3 * C, 1, 0,
+                    1);
+    for (size_t r = 0; r < n_q; r++) {
+        float first = (float)(ptrdiff_t)k0 - (float)(ptrdiff_t)(q0 + r);
+
+        bwd_row(h->p + r * BLOCK, h->dp + r * BLOCK, n_k, first, h->slope, h->lse[q0 + r],
+                h->delta[r]);
+    }
+    dnas_cpu_matmul_tn(h->dv + k0 * 3 * C, h->p, h->dout + q0 * C, n_k, d, n_q, 3 * C, BLOCK, C, 1,
+                       1);
+    dnas_cpu_matmul_tn(h->dk + k0 * 3 * C, h->dp, h->q + q0 * 3 * C, n_k, d, n_q, 3 * C, BLOCK,
+                       3 * C, h->scale, 1);
+    dnas_cpu_matmul(h->dq + q0 * 3 * C, h->dp, h->k + k0 * 3 * C, n_q, d, n_k, 3 * C, BLOCK, 3 * C,
+                    h->scale, 1, 0);
+}
+
+INLINE void dnas_cpu_attention_bwd_body(float *dqkv, const float *dout, const float *out,
+                                        const float *lse, const uint32_t *ranges, const float *qkv,
+                                        const float *slopes, size_t T, size_t C, size_t H,
+                                        float *scratch)
+{
+    struct head_bwd h = {.T = T, .C = C, .head_dim = C / H};
+    size_t n_blocks = (T + BLOCK - 1) / BLOCK;
+
+    if (C % H != 0)
+        DNAS_BUG("%zu channels for %zu heads", C, H);
+    h.p = scratch;
+    h.dp = h.p + BLOCK * BLOCK;
+    h.delta = h.dp + BLOCK * BLOCK;
+    h.scale = (float)(1 / sqrt((double)h.head_dim));
+    /* What a product leaves of a row's tail, bwd_row reads. */
+    memset(scratch, 0, 2 * BLOCK * BLOCK * sizeof(*scratch));
+    memset(dqkv, 0, T * 3 * C * sizeof(*dqkv));
+    for (size_t head = 0; head < H; head++) {
+        h.q = qkv + head * h.head_dim;
+        h.k = h.q + C;
+        h.v = h.k + C;
+        h.dq = dqkv + head * h.head_dim;
+        h.dk = h.dq + C;
+        h.dv = h.dk + C;
+        h.out = out + head * h.head_dim;
+        h.dout = dout + head * h.head_dim;
+        h.lse = lse + head * T;
+        h.slope = slopes[head];
+        for (size_t qb = 0; qb < n_blocks; qb++) {
+            const uint32_t *range = ranges ? ranges + 2 * (head * n_blocks + qb) : NULL;
+            size_t to = range ? range[1] : n_blocks;
+
+            for (size_t r = 0; r < BLOCK && qb * BLOCK + r < T; r++) {
+                const float *a = h.dout + (qb * BLOCK + r) * C, *b = h.out + (qb * BLOCK + r) * C;
+                double sum = 0;
+
+                for (size_t i = 0; i < h.head_dim; i++)
+                    sum += (double)a[i] * (double)b[i];
+                h.delta[r] = (float)sum;
+            }
+            for (size_t kb = range ? range[0] : 0; kb < to; kb++)
+                bwd_block(&h, qb, kb);
+        }
+    }
+}
+
+DNAS_VERSIONS(dnas_cpu_attention_bwd,
+              (float *dqkv, const float *dout, const float *out, const float *lse,
+               const uint32_t *ranges, const float *qkv, const float *slopes, size_t T, size_t C,
+               size_t H, float *scratch),
+              (dqkv, dout, out, lse, ranges, qkv, slopes, T, C, H, scratch))
 
 #if !DNAS_ISA /* one is enough */
+size_t dnas_cpu_attention_blocks(size_t T)
+{
+    return (T + BLOCK - 1) / BLOCK;
+}
+
+size_t dnas_cpu_attention_bwd_scratch(void)
+{
+    return 2 * BLOCK * BLOCK + BLOCK;
+}
+
 size_t dnas_cpu_attention_scratch(size_t T, size_t head_dim)
 {
-    size_t n_blocks = (T + BLOCK - 1) / BLOCK;
+    size_t n_blocks = dnas_cpu_attention_blocks(T);
 
     return BLOCK * BLOCK                 /* scores */
            + BLOCK * head_dim            /* output before division */

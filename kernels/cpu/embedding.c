@@ -18,3 +18,16 @@ void dnas_cpu_embedding_fwd(float *out, const uint16_t *ids, const float *table,
             out[t * C + i] = row[i] + type[i];
     }
 }
+
+void dnas_cpu_embedding_bwd(float *dtable, const float *dout, const uint16_t *ids, size_t T,
+                            size_t V, size_t C)
+{
+    for (size_t t = 0; t < T; t++) {
+        float *row = dtable + (size_t)ids[t] * C;
+
+        if (ids[t] >= V)
+            DNAS_BUG("token %u of a vocabulary of %zu", ids[t], V);
+        for (size_t i = 0; i < C; i++)
+            row[i] += dout[t * C + i];
+    }
+}

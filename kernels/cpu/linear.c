@@ -19,9 +19,9 @@
 /* libgomp's; declared here since clang's omp.h comes with another runtime. */
 void omp_set_num_threads(int n_threads);
 
-void dnas_cpu_matmul(float *out, const float *a, const float *b, size_t M, size_t N, size_t K,
-                     size_t ld_out, size_t ld_a, size_t ld_b, float scale, float keep,
-                     int b_transposed)
+static void sgemm(char a_form, char b_form, float *out, const float *a, const float *b, size_t M,
+                  size_t N, size_t K, size_t ld_out, size_t ld_a, size_t ld_b, float scale,
+                  float keep)
 {
     dnnl_status_t status;
 
@@ -30,10 +30,23 @@ void dnas_cpu_matmul(float *out, const float *a, const float *b, size_t M, size_
     /* A setting of the calling thread: the split over threads would change the bits. */
     omp_set_num_threads(1);
     status =
-        dnnl_sgemm('N', b_transposed ? 'T' : 'N', (dnnl_dim_t)M, (dnnl_dim_t)N, (dnnl_dim_t)K,
-                   scale, a, (dnnl_dim_t)ld_a, b, (dnnl_dim_t)ld_b, keep, out, (dnnl_dim_t)ld_out);
+        dnnl_sgemm(a_form, b_form, (dnnl_dim_t)M, (dnnl_dim_t)N, (dnnl_dim_t)K, scale, a,
+                   (dnnl_dim_t)ld_a, b, (dnnl_dim_t)ld_b, keep, out, (dnnl_dim_t)ld_out);
     if (status != dnnl_success)
         DNAS_BUG("dnnl_sgemm of %zu x %zu x %zu: status %d", M, N, K, (int)status);
+}
+
+void dnas_cpu_matmul(float *out, const float *a, const float *b, size_t M, size_t N, size_t K,
+                     size_t ld_out, size_t ld_a, size_t ld_b, float scale, float keep,
+                     int b_transposed)
+{
+    sgemm('N', b_transposed ? 'T' : 'N', out, a, b, M, N, K, ld_out, ld_a, ld_b, scale, keep);
+}
+
+void dnas_cpu_matmul_tn(float *out, const float *a, const float *b, size_t M, size_t N, size_t K,
+                        size_t ld_out, size_t ld_a, size_t ld_b, float scale, float keep)
+{
+    sgemm('T', 'N', out, a, b, M, N, K, ld_out, ld_a, ld_b, scale, keep);
 }
 
 void dnas_cpu_matmul_nt(float *out, const float *a, const float *b, size_t M, size_t N, size_t K)
@@ -60,6 +73,23 @@ void dnas_cpu_linear_fwd(float *out, const float *y, const float *w, const float
         for (size_t i = 0; i < O; i++)
             out[row * O + i] = (bias ? bias[i] : 0) + (residual ? residual[row * O + i] : 0);
     dnas_cpu_matmul(out, y, w, N, O, I, O, I, I, 1, filled ? 1 : 0, 1);
+}
+
+void dnas_cpu_linear_bwd(float *dx, const float *dout, const float *w, const float *add, size_t N,
+                         size_t O, size_t I)
+{
+    if (add)
+        memcpy(dx, add, N * I * sizeof(*dx));
+    dnas_cpu_matmul(dx, dout, w, N, I, O, I, O, I, 1, add ? 1 : 0, 0);
+}
+
+void dnas_cpu_linear_bwd_weight(float *dw, float *dbias, const float *dout, const float *y,
+                                size_t N, size_t O, size_t I)
+{
+    if (N > 0)
+        dnas_cpu_matmul_tn(dw, dout, y, O, I, N, I, O, I, 1, 1);
+    if (dbias)
+        dnas_cpu_columns_sum(dbias, dout, N, O);
 }
 
 /* ---- bf16 ---- */

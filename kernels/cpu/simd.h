@@ -183,4 +183,17 @@ INLINE v16 v16_phi(v16 z)
     return v16_select(z < 0.0f, tail, 1.0f - tail);
 }
 
+/* gelu(z) = z Phi(z), and its derivative Phi(z) + z phi(z). */
+INLINE v16 v16_gelu(v16 z)
+{
+    return z * v16_phi(z);
+}
+
+INLINE v16 v16_gelu_slope(v16 z)
+{
+    v16 u = v16_select(v16_abs(z) > 13.0f, v16_all(13.0f), z); /* e^-84.5; z^2 stays finite */
+
+    return v16_phi(z) + u * 0.3989422804014327f * v16_exp(-0.5f * u * u);
+}
+
 #endif

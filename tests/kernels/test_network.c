@@ -219,7 +219,7 @@ static void check_attention(size_t T, size_t C, size_t H, double spread, int ski
     float *lse = guarded(H * T);
     double worst = 0;
 
-    dnas_cpu_attention_fwd(out, lse, NULL, qkv, slopes, T, C, H, skip, scratch);
+    dnas_cpu_attention_fwd(out, lse, NULL, NULL, qkv, slopes, T, C, H, skip, scratch);
     attention_in_double(want, want_lse, qkv, slopes, T, C, H);
     for (size_t i = 0; i < H * T; i++)
         CHECK_NEAR(lse[i], want_lse[i], 1e-5 * (1 + fabs(want_lse[i])));
@@ -264,7 +264,7 @@ static void test_far_keys_that_count(void)
         qkv[(T - 1) * 3 * C + C + c] = 6;
         qkv[(T - 1) * 3 * C + 2 * C + c] = 3;
     }
-    dnas_cpu_attention_fwd(out, NULL, &n_scores, qkv, slope, T, C, 1, 1, scratch);
+    dnas_cpu_attention_fwd(out, NULL, NULL, &n_scores, qkv, slope, T, C, 1, 1, scratch);
     for (size_t c = 0; c < C; c++) /* 6 * 6 * 16 / 4 = 144 against 0.05 * 999 = 50 */
         CHECK_NEAR(out[c], 3, 1e-5);
     CHECK(n_scores < (uint64_t)T * T);
@@ -281,8 +281,8 @@ static void test_skipping_saves_and_does_not_show(void)
     float *scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, 16), sizeof(*scratch));
     uint64_t n_a = 0, n_b = 0;
 
-    dnas_cpu_attention_fwd(a, NULL, &n_a, qkv, slopes, T, C, 2, 1, scratch);
-    dnas_cpu_attention_fwd(b, NULL, &n_b, qkv, slopes, T, C, 2, 0, scratch);
+    dnas_cpu_attention_fwd(a, NULL, NULL, &n_a, qkv, slopes, T, C, 2, 1, scratch);
+    dnas_cpu_attention_fwd(b, NULL, NULL, &n_b, qkv, slopes, T, C, 2, 0, scratch);
     CHECK_INT(n_b, 2 * T * T);
     CHECK(n_a < n_b / 2);
     for (size_t i = 0; i < T * C; i++)
@@ -323,7 +323,7 @@ static void check_left_out(const float *q, const float *k, size_t T, float slope
             weight += d >= far ? p : 0;
         }
         want = 0x1p20 * weight / sum;
-        dnas_cpu_attention_fwd(out, NULL, NULL, qkv, &slope, T, C, 1, 1, scratch);
+        dnas_cpu_attention_fwd(out, NULL, NULL, NULL, qkv, &slope, T, C, 1, 1, scratch);
         /* 2^20 2^-24, and the rounding of what is there. */
         CHECK_NEAR(out[i * C], want, 0x1p-4 * 1.01 + 1e-5 * fabs(want));
     }
@@ -370,7 +370,7 @@ static void test_how_much_is_left_out(void)
     float *scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, C), sizeof(*scratch));
     uint64_t n_scores = 0;
 
-    dnas_cpu_attention_fwd(out, NULL, &n_scores, qkv, slope, T, C, 1, 1, scratch);
+    dnas_cpu_attention_fwd(out, NULL, NULL, &n_scores, qkv, slope, T, C, 1, 1, scratch);
     CHECK(n_scores <= (uint64_t)T * 7 * 128); /* three blocks to each side */
     CHECK(n_scores > (uint64_t)T * 5 * 128);
     unguard(out, (size_t)T * C);
@@ -386,7 +386,7 @@ static void test_attention_nan(void)
     float *scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, C), sizeof(*scratch));
 
     qkv[5 * 3 * C] = NAN; /* q of row 5: its own result alone */
-    dnas_cpu_attention_fwd(out, NULL, NULL, qkv, slope, T, C, 1, 1, scratch);
+    dnas_cpu_attention_fwd(out, NULL, NULL, NULL, qkv, slope, T, C, 1, 1, scratch);
     CHECK(isnan(out[5 * C]));
     CHECK(!isnan(out[4 * C]) && !isnan(out[199 * C]));
     unguard(out, T * C);
