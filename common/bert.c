@@ -22,14 +22,9 @@
  * sequence of it would be most of a thread's memory. */
 #define FEED_ROWS 512
 
-struct layer {
-    const float *qkv_w, *qkv_b; /* [3C,C] [3C] */
-    const float *out_w, *out_b; /* [C,C] [C] */
-    const float *norm1_w, *norm1_b;
-    const float *gated_w;         /* [2F,C] */
-    const float *down_w, *down_b; /* [C,F] [C] */
-    const float *norm2_w, *norm2_b;
-    uint16_t *qkv16, *out16, *gated16, *down16; /* bf16; NULL in f32 */
+/* The matrices of a layer in bf16; NULL in f32. */
+struct narrow {
+    uint16_t *qkv_w, *out_w, *gated_w, *down_w;
 };
 
 struct dnas_bert {
@@ -37,10 +32,9 @@ struct dnas_bert {
     enum dnas_bert_precision precision;
     struct dnas_weights *weights;
     struct dnas_bpe *bpe;
-    const float *words, *type; /* [V,C]; row 0 of the token types [C] */
-    const float *norm_w, *norm_b;
-    struct layer *layers; /* [L] */
-    float *slopes;        /* [H] */
+    struct dnas_bert_weights w; /* views of the mapped file */
+    struct narrow *narrow;      /* [L] */
+    float *slopes;              /* [H] */
     char hash[DNAS_WEIGHTS_HASH_SIZE];
 };
 
@@ -109,44 +103,23 @@ struct taking {
     size_t n, cap;
 };
 
-static const float *take(struct taking *t, size_t rows, size_t columns, struct dnas_err *err,
-                         const char *fmt, size_t layer)
+static int take(struct taking *t, const struct dnas_bert_tensor *want, struct dnas_err *err)
 {
-    char *name = dnas_xasprintf(fmt, layer);
+    char *name = dnas_xstrdup(want->name);
     const struct dnas_tensor *x = dnas_weights_find(t->w, t->prefix, name);
-    bool fits = x && x->n_dims == (columns ? 2 : 1) && x->shape[0] == rows &&
-                (!columns || x->shape[1] == columns);
-    const float *data = NULL;
 
     t->names = dnas_xgrow(t->names, &t->cap, t->n + 1, sizeof(*t->names));
     t->names[t->n++] = name;
     if (!x)
-        dnas_err_set(err, "the tensor '%s%s' is missing", t->prefix, name);
-    else if (!fits)
-        dnas_err_set(err, "the tensor '%s' does not have the shape that the config gives it",
-                     x->name);
-    else if (dnas_tensor_check_finite(t->w, x, err) == 0)
-        data = dnas_tensor_f32(t->w, x, err);
-    return data;
-}
-
-static bool take_layer(struct taking *t, struct layer *y, size_t l, const struct dnas_bert_shape *s,
-                       struct dnas_err *err)
-{
-    size_t C = s->C, F = s->F;
-#define TAKE(field, rows, columns, name)                                                           \
-    (y->field = take(t, rows, columns, err, "encoder.layer.%zu." name, l))
-
-    return TAKE(qkv_w, 3 * C, C, "attention.self.Wqkv.weight") &&
-           TAKE(qkv_b, 3 * C, 0, "attention.self.Wqkv.bias") &&
-           TAKE(out_w, C, C, "attention.output.dense.weight") &&
-           TAKE(out_b, C, 0, "attention.output.dense.bias") &&
-           TAKE(norm1_w, C, 0, "attention.output.LayerNorm.weight") &&
-           TAKE(norm1_b, C, 0, "attention.output.LayerNorm.bias") &&
-           TAKE(gated_w, 2 * F, C, "mlp.gated_layers.weight") &&
-           TAKE(down_w, C, F, "mlp.wo.weight") && TAKE(down_b, C, 0, "mlp.wo.bias") &&
-           TAKE(norm2_w, C, 0, "mlp.layernorm.weight") && TAKE(norm2_b, C, 0, "mlp.layernorm.bias");
-#undef TAKE
+        return dnas_err_set(err, "the tensor '%s%s' is missing", t->prefix, name);
+    if (x->n_dims != (want->columns ? 2 : 1) || x->shape[0] != want->rows ||
+        (want->columns && x->shape[1] != want->columns))
+        return dnas_err_set(err, "the tensor '%s' does not have the shape that the config gives it",
+                            x->name);
+    if (dnas_tensor_check_finite(t->w, x, err) != 0)
+        return -1;
+    *want->field = dnas_tensor_f32(t->w, x, err);
+    return *want->field ? 0 : -1;
 }
 
 static bool was_taken(const struct taking *t, const char *name)
@@ -180,24 +153,24 @@ static int refuse_surplus(const struct taking *t, struct dnas_err *err)
 
 static int take_all(struct dnas_bert *b, struct dnas_err *err)
 {
-    const struct dnas_bert_shape *s = &b->shape;
     struct taking t = {.w = b->weights};
+    size_t n = dnas_bert_n_tensors(&b->shape), i = 0;
     int status = -1;
-    size_t l = 0;
 
     t.prefix = dnas_weights_prefix(b->weights, "embeddings.word_embeddings.weight", err);
     if (!t.prefix)
         return -1;
-    b->layers = dnas_xzalloc(s->L, sizeof(*b->layers));
-    if ((b->words = take(&t, s->V, s->C, err, "embeddings.word_embeddings.weight", 0)) &&
-        (b->type = take(&t, 2, s->C, err, "embeddings.token_type_embeddings.weight", 0)) &&
-        (b->norm_w = take(&t, s->C, 0, err, "embeddings.LayerNorm.weight", 0)) &&
-        (b->norm_b = take(&t, s->C, 0, err, "embeddings.LayerNorm.bias", 0)))
-        while (l < s->L && take_layer(&t, &b->layers[l], l, s, err))
-            l++;
-    if (l == s->L && refuse_surplus(&t, err) == 0)
+    b->w.layers = dnas_xzalloc(b->shape.L, sizeof(*b->w.layers));
+    for (; i < n; i++) {
+        struct dnas_bert_tensor want;
+
+        dnas_bert_get_tensor(&want, &b->shape, &b->w, i);
+        if (take(&t, &want, err) != 0)
+            break;
+    }
+    if (i == n && refuse_surplus(&t, err) == 0)
         status = dnas_weights_hash(b->weights, b->hash, t.prefix, t.names, t.n, err);
-    for (size_t i = 0; i < t.n; i++)
+    for (i = 0; i < t.n; i++)
         free((char *)t.names[i]);
     free(t.names);
     free(t.prefix);
@@ -268,12 +241,13 @@ static void narrow_layers(struct dnas_bert *b)
     size_t C = b->shape.C, F = b->shape.F;
 
     for (size_t l = 0; l < b->shape.L; l++) {
-        struct layer *y = &b->layers[l];
+        const struct dnas_bert_layer *y = &b->w.layers[l];
+        struct narrow *to = &b->narrow[l];
 
-        y->qkv16 = narrowed(y->qkv_w, 3 * C * C);
-        y->out16 = narrowed(y->out_w, C * C);
-        y->gated16 = narrowed(y->gated_w, 2 * F * C);
-        y->down16 = narrowed(y->down_w, C * F);
+        to->qkv_w = narrowed(y->qkv_w, 3 * C * C);
+        to->out_w = narrowed(y->out_w, C * C);
+        to->gated_w = narrowed(y->gated_w, 2 * F * C);
+        to->down_w = narrowed(y->down_w, C * F);
     }
 }
 
@@ -314,6 +288,7 @@ struct dnas_bert *dnas_bert_open(const char *path, enum dnas_bert_precision prec
         dnas_bert_close(b);
         return NULL;
     }
+    b->narrow = dnas_xzalloc(b->shape.L, sizeof(*b->narrow));
     if (precision == DNAS_BERT_BF16)
         narrow_layers(b);
     b->slopes = dnas_xalloc(b->shape.H, sizeof(*b->slopes));
@@ -325,15 +300,16 @@ void dnas_bert_close(struct dnas_bert *b)
 {
     if (!b)
         return;
-    for (size_t l = 0; b->layers && l < b->shape.L; l++) {
-        free(b->layers[l].qkv16);
-        free(b->layers[l].out16);
-        free(b->layers[l].gated16);
-        free(b->layers[l].down16);
+    for (size_t l = 0; b->narrow && l < b->shape.L; l++) {
+        free(b->narrow[l].qkv_w);
+        free(b->narrow[l].out_w);
+        free(b->narrow[l].gated_w);
+        free(b->narrow[l].down_w);
     }
     dnas_weights_close(b->weights);
     dnas_bpe_free(b->bpe);
-    free(b->layers);
+    free(b->w.layers);
+    free(b->narrow);
     free(b->slopes);
     free(b);
 }
@@ -341,6 +317,11 @@ void dnas_bert_close(struct dnas_bert *b)
 const struct dnas_bert_shape *dnas_bert_get_shape(const struct dnas_bert *b)
 {
     return &b->shape;
+}
+
+const struct dnas_bert_weights *dnas_bert_get_weights(const struct dnas_bert *b)
+{
+    return &b->w;
 }
 
 const struct dnas_bpe *dnas_bert_tokenizer(const struct dnas_bert *b)
@@ -432,32 +413,35 @@ static void product(struct dnas_bert_run *run, float *out, const float *y, const
 }
 
 /* x <- norm(attention(x) + x); qkv's room serves for the sum, too. */
-static void attend(const struct dnas_bert *b, const struct layer *y, struct dnas_bert_run *run,
-                   size_t T, int skip)
+static void attend(const struct dnas_bert *b, size_t l, struct dnas_bert_run *run, size_t T,
+                   int skip)
 {
+    const struct dnas_bert_layer *y = &b->w.layers[l];
+    const struct narrow *n = &b->narrow[l];
     size_t C = b->shape.C;
 
-    product(run, run->qkv, run->x, y->qkv_w, y->qkv16, y->qkv_b, NULL, T, 3 * C, C);
+    product(run, run->qkv, run->x, y->qkv_w, n->qkv_w, y->qkv_b, NULL, T, 3 * C, C);
     dnas_cpu_attention_fwd(run->mixed, NULL, NULL, &run->n_scores, run->qkv, b->slopes, T, C,
                            b->shape.H, skip, run->scratch);
-    product(run, run->qkv, run->mixed, y->out_w, y->out16, y->out_b, run->x, T, C, C);
+    product(run, run->qkv, run->mixed, y->out_w, n->out_w, y->out_b, run->x, T, C, C);
     dnas_cpu_layernorm_fwd(run->x, NULL, NULL, run->qkv, NULL, y->norm1_w, y->norm1_b, T, C,
                            b->shape.eps);
 }
 
 /* x <- norm(down(gelu(z) gate) + x), some rows at a time. */
-static void feed_forward(const struct dnas_bert *b, const struct layer *y,
-                         struct dnas_bert_run *run, size_t T)
+static void feed_forward(const struct dnas_bert *b, size_t l, struct dnas_bert_run *run, size_t T)
 {
+    const struct dnas_bert_layer *y = &b->w.layers[l];
+    const struct narrow *narrow = &b->narrow[l];
     size_t C = b->shape.C, F = b->shape.F;
 
     for (size_t from = 0; from < T; from += FEED_ROWS) {
         size_t n = T - from < FEED_ROWS ? T - from : FEED_ROWS;
         float *x = run->x + from * C, *sum = run->mixed + from * C;
 
-        product(run, run->wide, x, y->gated_w, y->gated16, NULL, NULL, n, 2 * F, C);
+        product(run, run->wide, x, y->gated_w, narrow->gated_w, NULL, NULL, n, 2 * F, C);
         dnas_cpu_geglu_fwd(run->gated, run->wide, n, F);
-        product(run, sum, run->gated, y->down_w, y->down16, y->down_b, x, n, C, F);
+        product(run, sum, run->gated, y->down_w, narrow->down_w, y->down_b, x, n, C, F);
         dnas_cpu_layernorm_fwd(x, NULL, NULL, sum, NULL, y->norm2_w, y->norm2_b, n, C,
                                b->shape.eps);
     }
@@ -471,11 +455,12 @@ const float *dnas_bert_forward(const struct dnas_bert *b, struct dnas_bert_run *
     if (T == 0)
         return run->x;
     make_room(run, s, T);
-    dnas_cpu_embedding_fwd(run->x, ids, b->words, b->type, T, s->V, s->C);
-    dnas_cpu_layernorm_fwd(run->x, NULL, NULL, run->x, NULL, b->norm_w, b->norm_b, T, s->C, s->eps);
+    dnas_cpu_embedding_fwd(run->x, ids, b->w.words, b->w.types, T, s->V, s->C);
+    dnas_cpu_layernorm_fwd(run->x, NULL, NULL, run->x, NULL, b->w.norm_w, b->w.norm_b, T, s->C,
+                           s->eps);
     for (size_t l = 0; l < s->L; l++) {
-        attend(b, &b->layers[l], run, T, skip);
-        feed_forward(b, &b->layers[l], run, T);
+        attend(b, l, run, T, skip);
+        feed_forward(b, l, run, T);
     }
     return run->x;
 }

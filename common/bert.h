@@ -13,18 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/bert_layout.h"
 #include "common/bpe.h"
 #include "common/err.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* L layers, C channels, H heads, F gated width, V tokens. */
-struct dnas_bert_shape {
-    size_t L, C, H, F, V;
-    float eps; /* of the layer norms */
-};
 
 enum dnas_bert_precision {
     DNAS_BERT_F32,
@@ -48,6 +43,8 @@ struct dnas_bert *dnas_bert_open(const char *path, enum dnas_bert_precision prec
 void dnas_bert_close(struct dnas_bert *b);
 
 const struct dnas_bert_shape *dnas_bert_get_shape(const struct dnas_bert *b);
+/* The weights; they live until b is closed. */
+const struct dnas_bert_weights *dnas_bert_get_weights(const struct dnas_bert *b);
 /* The model's tokenizer; NULL if the folder has none (then only tokens can be
  * embedded). */
 const struct dnas_bpe *dnas_bert_tokenizer(const struct dnas_bert *b);

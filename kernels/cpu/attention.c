@@ -243,10 +243,10 @@ DNAS_VERSIONS(dnas_cpu_attention_fwd,
 /* ---- backward ---- */
 
 struct head_bwd {
-    const float *q, *k, *v;    /* [T] rows, 3C apart */
-    const float *out, *dout;   /* [T] rows, C apart */
-    float *dq, *dk, *dv;       /* [T] rows, 3C apart */
-    const float *lse;          /* [T] */
+    const float *q, *k, *v;  /* [T] rows, 3C apart */
+    const float *out, *dout; /* [T] rows, C apart */
+    float *dq, *dk, *dv;     /* [T] rows, 3C apart */
+    const float *lse;        /* [T] */
     size_t T, C, head_dim;
     float slope, scale;
     /* scratch */

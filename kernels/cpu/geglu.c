@@ -59,7 +59,8 @@ INLINE void dnas_cpu_geglu_bwd_body(float *dx, const float *dout, const float *x
         }
 }
 
-DNAS_VERSIONS(dnas_cpu_geglu_bwd, (float *dx, const float *dout, const float *x, size_t N, size_t F),
+DNAS_VERSIONS(dnas_cpu_geglu_bwd,
+              (float *dx, const float *dout, const float *x, size_t N, size_t F),
               (dx, dout, x, N, F))
 
 INLINE void dnas_cpu_gelu_fwd_body(float *out, const float *x, size_t n)
@@ -81,8 +82,8 @@ INLINE void dnas_cpu_gelu_bwd_body(float *dx, const float *dout, const float *x,
         size_t some = n - i < LANES ? n - i : LANES;
         float rest[LANES];
 
-        v16_store(rest, v16_load_some(dout + i, some, 0) *
-                            v16_gelu_slope(v16_load_some(x + i, some, 0)));
+        v16_store(rest,
+                  v16_load_some(dout + i, some, 0) * v16_gelu_slope(v16_load_some(x + i, some, 0)));
         memcpy(dx + i, rest, some * sizeof(*dx));
     }
 }

@@ -29,9 +29,8 @@ static void sgemm(char a_form, char b_form, float *out, const float *a, const fl
         return;
     /* A setting of the calling thread: the split over threads would change the bits. */
     omp_set_num_threads(1);
-    status =
-        dnnl_sgemm(a_form, b_form, (dnnl_dim_t)M, (dnnl_dim_t)N, (dnnl_dim_t)K, scale, a,
-                   (dnnl_dim_t)ld_a, b, (dnnl_dim_t)ld_b, keep, out, (dnnl_dim_t)ld_out);
+    status = dnnl_sgemm(a_form, b_form, (dnnl_dim_t)M, (dnnl_dim_t)N, (dnnl_dim_t)K, scale, a,
+                        (dnnl_dim_t)ld_a, b, (dnnl_dim_t)ld_b, keep, out, (dnnl_dim_t)ld_out);
     if (status != dnnl_success)
         DNAS_BUG("dnnl_sgemm of %zu x %zu x %zu: status %d", M, N, K, (int)status);
 }

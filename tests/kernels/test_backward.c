@@ -160,8 +160,8 @@ static double layernorm_f(const struct problem *p)
         for (size_t i = 0; i < C; i++)
             v += (x[i] - m) * (x[i] - m) / (double)C;
         for (size_t i = 0; i < C; i++)
-            sum += ((x[i] - m) / sqrt(v + 1e-5) * p->in[1][i] + p->in[2][i]) *
-                   (double)p->g[n * C + i];
+            sum +=
+                ((x[i] - m) / sqrt(v + 1e-5) * p->in[1][i] + p->in[2][i]) * (double)p->g[n * C + i];
     }
     return sum;
 }
