@@ -25,6 +25,8 @@ enum dnas_rng_purpose {
     DNAS_RNG_TSNE_INIT = 2,
     DNAS_RNG_PCA_INIT = 3,
     DNAS_RNG_BENCH = 4,
+    DNAS_RNG_WEIGHTS_INIT = 5,
+    DNAS_RNG_DROPOUT = 6, /* counter[3] is this plus 65536 times the place in the network */
     DNAS_RNG_MLM = 7,
     DNAS_RNG_EPOCH_ORDER = 16,
     DNAS_RNG_MIX_LAYER = 17,

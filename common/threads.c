@@ -123,6 +123,55 @@ void dnas_parallel_for(size_t n_tasks, int n_threads, void (*task)(void *ctx, si
     free(w);
 }
 
+struct dnas_turns {
+    pthread_mutex_t lock;
+    pthread_cond_t passed;
+    size_t n_slots;
+    size_t *next; /* [n_slots] */
+};
+
+struct dnas_turns *dnas_turns_new(size_t n_slots)
+{
+    struct dnas_turns *t = dnas_xzalloc(1, sizeof(*t));
+
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->passed, NULL);
+    t->n_slots = n_slots;
+    t->next = dnas_xzalloc(n_slots, sizeof(*t->next));
+    return t;
+}
+
+void dnas_turns_free(struct dnas_turns *t)
+{
+    if (!t)
+        return;
+    pthread_cond_destroy(&t->passed);
+    pthread_mutex_destroy(&t->lock);
+    free(t->next);
+    free(t);
+}
+
+void dnas_turns_restart(struct dnas_turns *t)
+{
+    memset(t->next, 0, t->n_slots * sizeof(*t->next));
+}
+
+void dnas_turns_wait(struct dnas_turns *t, size_t slot, size_t task)
+{
+    pthread_mutex_lock(&t->lock);
+    while (t->next[slot] != task)
+        pthread_cond_wait(&t->passed, &t->lock);
+    pthread_mutex_unlock(&t->lock);
+}
+
+void dnas_turns_pass(struct dnas_turns *t, size_t slot)
+{
+    pthread_mutex_lock(&t->lock);
+    t->next[slot]++;
+    pthread_cond_broadcast(&t->passed);
+    pthread_mutex_unlock(&t->lock);
+}
+
 enum slot_state { SLOT_FREE, SLOT_BUSY, SLOT_DONE };
 
 struct pipeline_state {

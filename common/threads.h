@@ -27,6 +27,20 @@ int dnas_threads_available(void);
 void dnas_parallel_for(size_t n_tasks, int n_threads, void (*task)(void *ctx, size_t i, int worker),
                        void *ctx);
 
+/* Lets numbered tasks add to shared sums in the order of their numbers, so that
+ * the bits of the sums do not depend on which thread is faster: a task waits
+ * for its turn at a slot (one for each sum), adds, and passes the turn on.
+ * Every task must pass every slot, and tasks must be started in the order of
+ * their numbers, as dnas_parallel_for does. */
+struct dnas_turns;
+struct dnas_turns *dnas_turns_new(size_t n_slots);
+/* NULL is fine. */
+void dnas_turns_free(struct dnas_turns *t);
+/* Task 0 is next at every slot; no task may be waiting. */
+void dnas_turns_restart(struct dnas_turns *t);
+void dnas_turns_wait(struct dnas_turns *t, size_t slot, size_t task);
+void dnas_turns_pass(struct dnas_turns *t, size_t slot);
+
 /* Three steps over numbered batches: fill (one at a time, in order), work (in
  * parallel), drain (one at a time, in order).  Each of the n_slots slots is
  * the caller's memory for one batch in flight; at most n_slots are.

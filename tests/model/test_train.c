@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_train.c - gradients and steps of the network against numbers from the
+ * original code.
+ *
+ * tests/data/golden/dnabert2_tiny/README.md says how they were made.
+ */
+#include "tests/unit/check.h"
+
+#include "common/bert_step.h"
+#include "common/rng.h"
+#include "common/weights.h"
+#include "common/xmem.h"
+#include "kernels/kernels.h"
+#include "tests/unit/npz.h"
+
+#define GOLDEN "tests/data/golden/dnabert2_tiny"
+#define STEPS GOLDEN "/train_step.npz"
+#define PAIRS 5
+
+/* The batch of the golden numbers, and the network as it was before step 1. */
+struct setting {
+    struct dnas_bert_net *net;
+    struct dnas_bert_step *step;
+    uint16_t tokens[2 * PAIRS][64];
+    const uint16_t *ids[2 * PAIRS];
+    size_t T[2 * PAIRS];
+    struct dnas_bert_batch batch;
+    uint32_t perm[PAIRS];
+    float lambda[PAIRS];
+};
+
+static void load_side(struct setting *s, size_t from, const char *ids_name, const char *T_name)
+{
+    struct dnas_npy ids = npz_read(STEPS, ids_name, DNAS_NPY_AS_I64);
+    struct dnas_npy T = npz_read(STEPS, T_name, DNAS_NPY_AS_I64);
+
+    for (size_t i = 0; i < PAIRS; i++) {
+        s->T[from + i] = (size_t)T.i64[i];
+        s->ids[from + i] = s->tokens[from + i];
+        for (size_t t = 0; t < 64; t++)
+            s->tokens[from + i][t] = (uint16_t)ids.i64[i * 64 + t];
+    }
+    dnas_npy_release(&ids);
+    dnas_npy_release(&T);
+}
+
+static void load_head(const float *to, const char *name, size_t n)
+{
+    struct dnas_npy x = npz_read(STEPS, name, DNAS_NPY_AS_F32);
+
+    CHECK_INT(x.n, n);
+    memcpy((float *)to, x.f32, n * sizeof(float));
+    dnas_npy_release(&x);
+}
+
+static void set_up(struct setting *s, struct dnas_bert_step_options o)
+{
+    const struct dnas_net_heads heads = {.P = 32};
+    struct dnas_err err = {""};
+    struct dnas_bert *b = dnas_bert_open(GOLDEN, DNAS_BERT_F32, &err);
+    struct dnas_npy perm = npz_read(STEPS, "perm", DNAS_NPY_AS_I64);
+    struct dnas_npy lambda = npz_read(STEPS, "lam", DNAS_NPY_AS_F32);
+
+    if (!b) {
+        printf("Bail out! %s\n", err.msg);
+        exit(99);
+    }
+    s->net = dnas_bert_net_new(dnas_bert_get_shape(b), &heads);
+    dnas_bert_net_copy(s->net, b);
+    dnas_bert_close(b);
+    load_head(s->net->head0, "head0", 96 * 96);
+    load_head(s->net->head2, "head2", 32 * 96);
+    load_side(s, 0, "input_ids_1", "lengths_1");
+    load_side(s, PAIRS, "input_ids_2", "lengths_2");
+    for (size_t i = 0; i < PAIRS; i++) {
+        s->perm[i] = (uint32_t)perm.i64[i];
+        s->lambda[i] = lambda.f32[i];
+    }
+    s->batch = (struct dnas_bert_batch){.B = PAIRS, .ids = s->ids, .T = s->T};
+    o.max_pairs = PAIRS;
+    o.max_T = 64;
+    s->step = dnas_bert_step_new(s->net, &o);
+    dnas_npy_release(&perm);
+    dnas_npy_release(&lambda);
+}
+
+static void tear_down(struct setting *s)
+{
+    dnas_bert_step_free(s->step);
+    dnas_bert_net_free(s->net);
+}
+
+static const struct dnas_bert_step_options plain = {
+    .mix_group = PAIRS, .freeze_first = true, .temperature = 0.05, .seed = 1, .n_threads = 1};
+
+/* layer -1: Weighted SimCLR. */
+static double run(struct setting *s, int layer, uint32_t number)
+{
+    const struct dnas_bert_mix mix = {(size_t)layer, s->perm, s->lambda};
+    struct dnas_err err = {""};
+    double loss = NAN;
+    int status = layer < 0 ? dnas_bert_step_wsimclr(s->step, &loss, &s->batch, number, &err)
+                           : dnas_bert_step_mixed(s->step, &loss, &s->batch, &mix, number, &err);
+
+    if (status != 0)
+        CHECK_FAIL("%s", err.msg);
+    return loss;
+}
+
+static double golden_number(const char *variant, const char *what)
+{
+    char *name = dnas_xasprintf("%s_%s", variant, what);
+    struct dnas_npy x = npz_read(STEPS, name, DNAS_NPY_AS_F64);
+    double value = x.f64[0];
+
+    dnas_npy_release(&x);
+    free(name);
+    return value;
+}
+
+/* |a - b| / |b| of whole tensors; 0/0 is 0. */
+static double relative(const float *a, const float *b, size_t n)
+{
+    double diff = 0, size = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        diff += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        size += (double)b[i] * (double)b[i];
+    }
+    return diff == 0 ? 0 : sqrt(diff / size);
+}
+
+/* The word embeddings: norm, and the rows that the file has. */
+static void compare_words(const struct setting *s, struct dnas_weights *w, const char *variant)
+{
+    const char *base = "embeddings.word_embeddings.weight";
+    char *rows_name = dnas_xasprintf("%s.rows", base), *name = dnas_xasprintf("%s.rowgrads", base);
+    char *prefix = dnas_xasprintf("%s/", variant);
+    const struct dnas_tensor *rows = dnas_weights_find(w, prefix, rows_name);
+    const struct dnas_tensor *grads = dnas_weights_find(w, prefix, name);
+    const float *g = s->net->g, *want = grads->data;
+    double sum = 0;
+    float *got = dnas_xalloc(grads->n_elements, sizeof(*got));
+
+    CHECK_STR(s->net->tensors[0].tensor.name, base);
+    for (size_t i = 0; i < s->net->tensors[0].tensor.n; i++)
+        sum += (double)g[i] * (double)g[i];
+    CHECK_NEAR(sqrt(sum), golden_number(variant, "wordemb_gradnorm"), 1e-4 * sqrt(sum));
+    for (size_t i = 0; i < rows->n_elements; i++)
+        memcpy(got + i * 96, g + ((const int32_t *)rows->data)[i] * 96, 96 * sizeof(*got));
+    CHECK_NEAR(relative(got, want, grads->n_elements), 0, 1e-4);
+    free(got);
+    free(rows_name);
+    free(name);
+    free(prefix);
+}
+
+static void compare_gradients(const struct setting *s, const char *variant)
+{
+    struct dnas_err err = {""};
+    struct dnas_weights *w = dnas_weights_open(GOLDEN "/train_step_grads.safetensors", &err);
+    char *prefix = dnas_xasprintf("%s/", variant);
+
+    if (!w) {
+        CHECK_FAIL("%s", err.msg);
+        return;
+    }
+    compare_words(s, w, variant);
+    for (size_t i = 1; i < s->net->n_tensors; i++) {
+        const struct dnas_net_tensor *t = &s->net->tensors[i];
+        const struct dnas_tensor *want = dnas_weights_find(w, prefix, t->tensor.name);
+        double e;
+
+        if (!want) {
+            CHECK_FAIL("no gradient of %s", t->tensor.name);
+            continue;
+        }
+        CHECK_INT(want->n_elements, t->tensor.n);
+        e = relative(s->net->g + t->at, want->data, t->tensor.n);
+        if (!(e <= 1e-4))
+            CHECK_FAIL("%s of %s: relative error %g", t->tensor.name, variant, e);
+    }
+    dnas_weights_close(w);
+    free(prefix);
+}
+
+static void compare_rows(const struct setting *s, const char *variant)
+{
+    const char *const names[2] = {"z1", "z2"};
+
+    for (int k = 0; k < 2; k++) {
+        char *name = dnas_xasprintf("%s_%s", variant, names[k]);
+        struct dnas_npy z = npz_read(STEPS, name, DNAS_NPY_AS_F32);
+
+        CHECK_NEAR(relative(dnas_bert_step_rows(s->step) + k * PAIRS * 32, z.f32, PAIRS * 32), 0, 1e-5);
+        dnas_npy_release(&z);
+        free(name);
+    }
+}
+
+/* PyTorch's Adam (Kingma and Ba 2015), in double: rate 3e-4, the head's 3e-2. */
+static void adam(const struct dnas_bert_net *net, double *m, double *v, int t)
+{
+    for (size_t k = 0; k < net->n_tensors; k++) {
+        const struct dnas_net_tensor *y = &net->tensors[k];
+        double rate = y->part == DNAS_NET_HEAD ? 3e-2 : 3e-4;
+
+        for (size_t i = y->at; i < y->at + y->tensor.n; i++) {
+            double g = (double)net->g[i];
+
+            m[i] = 0.9 * m[i] + 0.1 * g;
+            v[i] = 0.999 * v[i] + 0.001 * g * g;
+            net->w[i] -= (float)(rate * (m[i] / (1 - pow(0.9, t))) /
+                                 (sqrt(v[i] / (1 - pow(0.999, t))) + 1e-8));
+        }
+    }
+}
+
+static void compare_after(const struct setting *s, const char *variant, const char *what,
+                          const float *w)
+{
+    char *name = dnas_xasprintf("%s_%s_after3", variant, what);
+    struct dnas_npy want = npz_read(STEPS, name, DNAS_NPY_AS_F32);
+
+    (void)s;
+    CHECK_NEAR(relative(w, want.f32, want.n), 0, 2e-3);
+    dnas_npy_release(&want);
+    free(name);
+}
+
+static void check_variant(const char *variant, int layer)
+{
+    struct setting s;
+    double *m, *v;
+
+    set_up(&s, plain);
+    m = dnas_xzalloc(s.net->n, sizeof(*m));
+    v = dnas_xzalloc(s.net->n, sizeof(*v));
+    for (int step = 0; step < 3; step++) {
+        const char *const names[3] = {"loss_step0", "loss_step1", "loss_step2"};
+        double loss = run(&s, layer, (uint32_t)step);
+
+        /* Adam divides small gradients by themselves: rounding grows from step to step. */
+        CHECK_NEAR(loss, golden_number(variant, names[step]), step == 0 ? 1e-5 : 2e-3);
+        if (step == 0) {
+            compare_rows(&s, variant);
+            compare_gradients(&s, variant);
+        }
+        adam(s.net, m, v, step + 1);
+    }
+    compare_after(&s, variant, "wqkv0", s.net->view.layers[0].qkv_w);
+    compare_after(&s, variant, "head2", s.net->head2);
+    free(m);
+    free(v);
+    tear_down(&s);
+}
+
+static void test_wsimclr(void)
+{
+    check_variant("wsimclr", -1);
+}
+
+static void test_mimix_at_the_embedding(void)
+{
+    check_variant("mimix_l0", 0);
+}
+
+static void test_mimix_before_layer_2(void)
+{
+    check_variant("mimix_l2", 2);
+}
+
+/* The gradient along a random direction against the difference of losses; here
+ * with dropout, other lengths of the groups, and all heads. */
+static void check_direction(struct setting *s, int layer, double tolerance)
+{
+    size_t n = s->net->n;
+    float *kept = dnas_xalloc(n, sizeof(*kept)), *direction = dnas_xzalloc(n, sizeof(*direction));
+    double slope = 0, above, below, h = 2e-3;
+    struct dnas_rng rng;
+
+    dnas_rng_init(&rng, 2, DNAS_RNG_TEST, 0, (uint32_t)layer);
+    run(s, layer, 7);
+    memcpy(kept, s->net->w, n * sizeof(*kept));
+    for (size_t k = 0; k < s->net->n_tensors; k++)
+        for (size_t i = 0; i < s->net->tensors[k].tensor.n; i++)
+            direction[s->net->tensors[k].at + i] = (float)(0.02 * dnas_rng_normal(&rng));
+    for (size_t i = 0; i < n; i++)
+        slope += (double)s->net->g[i] * (double)direction[i];
+    for (size_t i = 0; i < n; i++)
+        s->net->w[i] = kept[i] + (float)h * direction[i];
+    above = run(s, layer, 7);
+    for (size_t i = 0; i < n; i++)
+        s->net->w[i] = kept[i] - (float)h * direction[i];
+    below = run(s, layer, 7);
+    CHECK(fabs(slope) > 0.01);
+    CHECK_NEAR((above - below) / (2 * h), slope, tolerance * (1 + fabs(slope)));
+    memcpy(s->net->w, kept, n * sizeof(*kept));
+    free(kept);
+    free(direction);
+}
+
+static void test_differences_with_dropout(void)
+{
+    for (int layer = -1; layer < 3; layer++) {
+        struct dnas_bert_step_options o = plain;
+        struct setting s;
+
+        o.freeze_first = false;
+        o.dropout = 0.1;
+        o.temperature = 0.2;
+        set_up(&s, o);
+        check_direction(&s, layer, 1e-2);
+        tear_down(&s);
+    }
+}
+
+/* The same bytes for any number of threads, mixed or not, with dropout. */
+static void test_threads(void)
+{
+    for (int layer = -1; layer < 3; layer += 2) {
+        struct dnas_bert_step_options o = plain;
+        float *want = NULL;
+        double first = 0;
+
+        o.dropout = 0.1;
+        for (int threads = 1; threads <= 4; threads++) {
+            struct setting s;
+            double loss;
+
+            o.n_threads = threads;
+            set_up(&s, o);
+            loss = run(&s, layer, 3);
+            if (threads == 1) {
+                want = dnas_xalloc(s.net->n, sizeof(*want));
+                memcpy(want, s.net->g, s.net->n * sizeof(*want));
+                first = loss;
+            }
+            CHECK(memcmp(&loss, &first, sizeof(loss)) == 0);
+            CHECK(memcmp(s.net->g, want, s.net->n * sizeof(*want)) == 0);
+            tear_down(&s);
+        }
+        free(want);
+    }
+}
+
+/* Rows mixed within groups give what they give in one. */
+static void test_mix_groups(void)
+{
+    static const uint32_t perm[PAIRS] = {1, 0, 3, 2, 4};
+    struct setting one, groups;
+    struct dnas_bert_step_options o = plain;
+    double a, b;
+
+    set_up(&one, plain);
+    o.mix_group = 2;
+    set_up(&groups, o);
+    memcpy(one.perm, perm, sizeof(perm));
+    memcpy(groups.perm, perm, sizeof(perm));
+    a = run(&one, 1, 0);
+    b = run(&groups, 1, 0);
+    CHECK(memcmp(&a, &b, sizeof(a)) == 0);
+    CHECK_NEAR(relative(groups.net->g, one.net->g, one.net->n), 0, 1e-5);
+    tear_down(&one);
+    tear_down(&groups);
+}
+
+/* What is frozen has no gradient, and what is not has the same. */
+static void test_frozen_layers(void)
+{
+    for (int layer = -1; layer < 3; layer++) {
+        struct setting all, some;
+        struct dnas_bert_step_options o = plain;
+        double a, b;
+
+        set_up(&all, plain);
+        o.n_frozen = 2; /* the embedding and layer 0 */
+        set_up(&some, o);
+        a = run(&all, layer, 0);
+        b = run(&some, layer, 0);
+        CHECK(memcmp(&a, &b, sizeof(a)) == 0);
+        for (size_t k = 0; k < all.net->n_tensors; k++) {
+            const struct dnas_net_tensor *t = &all.net->tensors[k];
+            bool frozen =
+                t->part == DNAS_NET_ENCODER && (t->tensor.layer == 3 || t->tensor.layer == 0);
+
+            for (size_t i = t->at; frozen && i < t->at + t->tensor.n; i++)
+                if (some.net->g[i] != 0) {
+                    CHECK_FAIL("%s has a gradient", t->tensor.name);
+                    break;
+                }
+            if (!frozen)
+                CHECK(memcmp(some.net->g + t->at, all.net->g + t->at,
+                             t->tensor.n * sizeof(float)) == 0);
+        }
+        tear_down(&all);
+        tear_down(&some);
+    }
+}
+
+static void test_losses_without_gradients(void)
+{
+    struct dnas_bert_step_options o = plain;
+    struct dnas_err err = {""};
+    struct setting s;
+    double loss = NAN;
+
+    o.dropout = 0.3;
+    set_up(&s, o);
+    for (size_t i = 0; i < s.net->n; i++)
+        s.net->g[i] = 7;
+    CHECK_INT(dnas_bert_loss_wsimclr(s.step, &loss, &s.batch, &err), 0);
+    CHECK_NEAR(loss, golden_number("wsimclr", "loss_step0"), 1e-5);
+    CHECK(s.net->g[0] == 7 && s.net->g[s.net->n - 1] == 7);
+    CHECK(fabs(run(&s, -1, 0) - loss) > 1e-3); /* there dropout acts */
+    tear_down(&s);
+}
+
+/* Two pairs of one species and nothing else: no anchor has a negative. */
+static void test_no_negatives(void)
+{
+    static const uint32_t label[2] = {4, 4};
+    struct setting s;
+    struct dnas_err err = {""};
+    double loss;
+
+    set_up(&s, plain);
+    s.batch.B = 2;
+    s.batch.label = label;
+    CHECK_INT(dnas_bert_step_wsimclr(s.step, &loss, &s.batch, 0, &err), -1);
+    CHECK(strlen(err.msg) > 0);
+    tear_down(&s);
+}
+
+int main(void)
+{
+    RUN(test_wsimclr);
+    RUN(test_mimix_at_the_embedding);
+    RUN(test_mimix_before_layer_2);
+    RUN(test_differences_with_dropout);
+    RUN(test_threads);
+    RUN(test_mix_groups);
+    RUN(test_frozen_layers);
+    RUN(test_losses_without_gradients);
+    RUN(test_no_negatives);
+    return check_done();
+}
