@@ -48,6 +48,8 @@ const struct dnas_bert_weights *dnas_bert_get_weights(const struct dnas_bert *b)
 /* The model's tokenizer; NULL if the folder has none (then only tokens can be
  * embedded). */
 const struct dnas_bpe *dnas_bert_tokenizer(const struct dnas_bert *b);
+/* The text of its tokenizer.json; NULL likewise. */
+const char *dnas_bert_tokenizer_json(const struct dnas_bert *b);
 /* 32 hex digits over the tensors that the network uses. */
 const char *dnas_bert_hash(const struct dnas_bert *b);
 
