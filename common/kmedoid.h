@@ -38,7 +38,7 @@ struct dnas_kmedoid {
     int32_t *label;    /* [N], 0 .. n_bins-1 in the order found (or see as_dnabert_s); -1: none */
     float *score;      /* [N], cosine with the mean of the bin's rows; 0 without a bin or length */
     uint64_t n_rounds; /* centres tried */
-    uint64_t n_pairs;  /* similarities at or above the threshold, each pair once */
+    uint64_t n_pairs;  /* how many of the N^2 similarities are at or above the threshold */
     size_t n_small;    /* bins that were dropped for their size */
     bool limited;      /* max_rounds ended it */
 };

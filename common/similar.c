@@ -81,23 +81,73 @@ static const float *block_rows(const struct pass *p, float *room, size_t begin, 
     return room;
 }
 
-static void note(struct pass *p, struct worker *w, struct found *f, uint32_t a, uint32_t b,
-                 float similarity)
+/* Adds to the sums what row a has in common with the n rows that are named: b0 + index[k] among
+ * those compared, with the similarity v[index[k]]. */
+static void add_up(struct pass *p, struct worker *w, uint32_t a, size_t b0, const float *v,
+                   size_t n)
 {
-    if (similarity >= p->s->threshold) {
-        double units = dnas_similar_units(p->s, similarity);
+    const float threshold = p->s->threshold;
+    double sum = 0;
+    size_t n_counting = 0;
 
-        w->n_pairs++;
-        if (w->density) {
-            w->density[a] += units;
-            if (a != b)
-                w->density[b] += units;
-        }
+    for (size_t k = 0; k < n; k++) {
+        uint32_t b = row_number(p, b0 + w->index[k]);
+        float similarity = v[w->index[k]];
+        double units = similarity >= threshold ? dnas_similar_units(p->s, similarity) : 0;
+
+        sum += units;
+        n_counting += similarity >= threshold;
+        if (a == b)
+            w->n_pairs -= similarity >= threshold; /* else it would count twice */
+        else
+            w->density[b] += units;
     }
-    if (a == b || atomic_load_explicit(&p->n_found, memory_order_relaxed) > p->limit)
+    w->density[a] += sum;
+    w->n_pairs += 2 * n_counting;
+}
+
+/* The same where most of n neighbours b0, b0+1, ... count, four at a time and without branches.
+ * Exact sums may be made in any order. */
+static void add_up_dense(struct pass *p, struct worker *w, uint32_t a, size_t b0, const float *v,
+                         size_t n)
+{
+    const double scale = p->s->scale;
+    const float threshold = p->s->threshold;
+    double *density = w->density + b0, sum[4] = {0};
+    uint64_t n_counting[4] = {0};
+    size_t j = 0;
+
+    for (; j + 4 <= n; j += 4)
+        for (size_t l = 0; l < 4; l++) {
+            double units = (double)v[j + l] * scale + 0x1.8p52 - 0x1.8p52;
+
+            units = v[j + l] >= threshold ? units : 0;
+            n_counting[l] += v[j + l] >= threshold;
+            density[j + l] += units;
+            sum[l] += units;
+        }
+    for (; j < n; j++)
+        if (v[j] >= threshold) {
+            density[j] += dnas_similar_units(p->s, v[j]);
+            sum[0] += dnas_similar_units(p->s, v[j]);
+            n_counting[0]++;
+        }
+    w->density[a] += sum[0] + sum[1] + sum[2] + sum[3];
+    w->n_pairs += 2 * (n_counting[0] + n_counting[1] + n_counting[2] + n_counting[3]);
+}
+
+static void list(struct pass *p, struct worker *w, struct found *f, uint32_t a, size_t b0,
+                 const float *v, size_t n)
+{
+    if (atomic_load_explicit(&p->n_found, memory_order_relaxed) > p->limit)
         return;
-    f->pair = dnas_xgrow(f->pair, &f->cap, f->n + 1, sizeof(*f->pair));
-    f->pair[f->n++] = (struct pair){.a = a, .b = b, .similarity = similarity};
+    f->pair = dnas_xgrow(f->pair, &f->cap, f->n + n, sizeof(*f->pair));
+    for (size_t k = 0; k < n; k++) {
+        uint32_t b = row_number(p, b0 + w->index[k]);
+
+        if (a != b)
+            f->pair[f->n++] = (struct pair){.a = a, .b = b, .similarity = v[w->index[k]]};
+    }
 }
 
 static void compare_blocks(struct pass *p, struct worker *w, struct found *f, const float *a,
@@ -112,9 +162,11 @@ static void compare_blocks(struct pass *p, struct worker *w, struct found *f, co
         const float *v = w->tile + i * BLOCK + from;
 
         dnas_cpu_at_least(w->index, &n_index, v, n_b - from, p->s->threshold - p->s->margin);
-        for (size_t k = 0; k < n_index; k++)
-            note(p, w, f, row_number(p, i0 + i), row_number(p, j0 + from + w->index[k]),
-                 v[w->index[k]]);
+        if (w->density && !p->row && i0 != j0 && n_index > n_b / 4)
+            add_up_dense(p, w, (uint32_t)(i0 + i), j0, v, n_b);
+        else if (w->density)
+            add_up(p, w, row_number(p, i0 + i), j0 + from, v, n_index);
+        list(p, w, f, row_number(p, i0 + i), j0 + from, v, n_index);
     }
 }
 
@@ -173,8 +225,7 @@ static void collect_workers(struct pass *p, int n_threads)
 
         for (size_t i = 0; w->density && i < p->s->N; i++)
             p->s->density[i] += w->density[i];
-        if (w->density)
-            p->s->n_pairs += w->n_pairs;
+        p->s->n_pairs += w->n_pairs;
         free(w->tile);
         free(w->a);
         free(w->b);

@@ -27,7 +27,7 @@ struct dnas_similar {
     float margin;    /* neighbours are listed from threshold - margin */
     double scale;    /* units in 1 */
     double *density; /* [N], units: the sum of a row's similarities that count, its own included */
-    uint64_t n_pairs; /* pairs that count, a row with itself included, each once */
+    uint64_t n_pairs; /* how many of the N^2 similarities count */
 
     /* Neighbours of row i, without itself, are first[i] .. first[i+1]-1 of these, in rising
      * order; NULL where they would take more memory than DNAS_SIMILAR_NEIGHBOURS allows. */

@@ -103,8 +103,9 @@ static void say(const struct bin *b, const struct dnas_kmedoid *km, size_t n_zer
     if (n_zero > 0)
         dnas_msg_warn("%zu rows are all zero: they have no direction and are like no others",
                       n_zero);
-    dnas_msg_verbose("%" PRIu64 " pairs reach the threshold; %zu bins were smaller than %lld",
-                     km->n_pairs, km->n_small, (long long)b->min_bin_size);
+    dnas_msg_verbose("%.3g %% of all pairs reach the threshold; %zu bins were smaller than %lld",
+                     km->N > 0 ? 100. * (double)km->n_pairs / ((double)km->N * (double)km->N) : 0,
+                     km->n_small, (long long)b->min_bin_size);
     dnas_msg_note("%zu bins hold %zu of %zu sequences; %" PRIu64 " rounds%s", km->n_bins, n_binned,
                   km->N, km->n_rounds,
                   km->limited ? ", the limit: sequences are left that were not looked at (see "
