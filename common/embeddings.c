@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/idmap.h"
+#include "common/msg.h"
 #include "common/provenance.h"
 #include "common/xmem.h"
 
@@ -139,6 +140,25 @@ size_t dnas_embeddings_classes(const struct dnas_embeddings *e, int32_t *classes
     n_classes = map->n;
     dnas_idmap_release(&own);
     return n_classes;
+}
+
+int dnas_embeddings_comparable(const struct dnas_embeddings *e, const struct dnas_embeddings *other,
+                               const char *name, struct dnas_err *err)
+{
+    const json_t *a = e->header.embedding, *b = other->header.embedding;
+
+    if (e->C != other->C)
+        return dnas_err_set(err, "%s: has %zu dimensions, and the rows to compare it with have %zu",
+                            name, other->C, e->C);
+    if (a && b && !dnas_header_same_object(a, b))
+        return dnas_err_set(err,
+                            "%s: was made by another model or with other settings than the rows to "
+                            "compare it with (see dnas-view -H)",
+                            name);
+    if (!a != !b)
+        dnas_msg_note("%s: taken as it is, though one of the streams does not say how it was made",
+                      name);
+    return 0;
 }
 
 static void labels_header(struct dnas_header *h, const struct dnas_embeddings *e,

@@ -111,6 +111,22 @@ void dnas_cpu_assign(int32_t *label, double *upper, double *lower, const float *
                      const double *length, const double *reach, const struct dnas_centres *c,
                      size_t N, float *scratch);
 
+/* Inner products of rows whose bits depend on the two rows and the instruction set alone, not on
+ * where the pair stands in a call, nor on which of the two comes first: sixteen partial sums in
+ * f32 (column c in lane c mod 16), then a fixed tree.  Error: (C / 16 + 5) 2^-24 |a| |b| at most.
+ *   out  f32 [M,N]  rows ld_out apart; may not overlap       a  f32 [M,C]       b  f32 [N,C]
+ * Fastest for blocks of 64 to 256 rows, which fit the second cache.  NaN and infinity go through;
+ * C of 0 gives 0. */
+void dnas_cpu_similarity(float *out, const float *a, const float *b, size_t M, size_t N, size_t C,
+                         size_t ld_out);
+/* The same products of named rows of x with one row y: out[i] = x[row[i]] . y.
+ *   out  f32 [n]      x  f32 [.,C]      row  u32 [n]  NULL: 0..n-1      y  f32 [C] */
+void dnas_cpu_similarity_rows(float *out, const float *x, const uint32_t *row, const float *y,
+                              size_t n, size_t C);
+/* Which of v, f32 [n], are at least limit (NaN is not): index, u32 with room for n, gets their
+ * numbers in rising order, *n_index how many they are. */
+void dnas_cpu_at_least(uint32_t *index, size_t *n_index, const float *v, size_t n, float limit);
+
 /* ---- a network of BERT's kind, forward ---- */
 
 /* out[t] = table[ids[t]] + type: the tokens' embeddings.

@@ -265,6 +265,67 @@ static bool check_assign(const struct shape *s, enum fill fill)
     return unguard(&bias) && ok;
 }
 
+/* Products, and that their bits depend on neither place nor order: of the whole table, of a part
+ * of it, with a and b exchanged, of single rows. */
+static bool check_similarity(const struct shape *s, enum fill fill)
+{
+    float *a = draw(s->M, s->K, fill, 0), *b = draw(s->N, s->K, fill, 1);
+    size_t ld = s->N + 3;
+    struct guarded out = guard(s->M * ld, sizeof(float)), turned = guard(s->N * s->M, sizeof(float)),
+                   row = guard(s->N, sizeof(float)), part = guard(s->M * s->N, sizeof(float));
+    uint32_t *number = dnas_xalloc(s->N, sizeof(*number));
+    size_t from = s->M / 3;
+    bool ok = true;
+
+    for (size_t j = 0; j < s->N; j++)
+        number[j] = (uint32_t)(s->N - 1 - j);
+    dnas_cpu_similarity(out.data, a, b, s->M, s->N, s->K, ld);
+    dnas_cpu_similarity(turned.data, b, a, s->N, s->M, s->K, s->M);
+    dnas_cpu_similarity(part.data, a + from * s->K, b, s->M - from, s->N, s->K, s->N);
+    for (size_t i = 0; i < s->M; i++) {
+        const float *got = (float *)out.data + i * ld;
+
+        dnas_cpu_similarity_rows(row.data, b, number, a + i * s->K, s->N, s->K);
+        for (size_t j = 0; j < s->N; j++) {
+            double size, want = dot(a + i * s->K, b + j * s->K, s->K, &size);
+
+            ok = ok && agrees(got[j], want, ((double)s->K / 16 + 5) * 0x1p-24 * size);
+            ok = ok && memcmp(&got[j], (float *)turned.data + j * s->M + i, sizeof(*got)) == 0;
+            ok = ok && memcmp(&got[j], (float *)row.data + s->N - 1 - j, sizeof(*got)) == 0;
+            ok = ok && (i < from || memcmp(&got[j], (float *)part.data + (i - from) * s->N + j,
+                                           sizeof(*got)) == 0);
+        }
+        for (size_t j = s->N; j < ld; j++)
+            ok = ok && memcmp(&got[j], "\xa5\xa5\xa5\xa5", 4) == 0; /* between the rows */
+    }
+    free(a);
+    free(b);
+    free(number);
+    ok = unguard(&out) && ok;
+    ok = unguard(&turned) && ok;
+    ok = unguard(&part) && ok;
+    return unguard(&row) && ok;
+}
+
+static bool check_at_least(const struct shape *s, enum fill fill)
+{
+    float *v = draw(s->M, s->K, fill, 0), *limits = draw(1, 2, fill, 1);
+    size_t n = s->M * s->K, want = 0, got;
+    struct guarded index = guard(n, sizeof(uint32_t));
+    float limit = n > 1 ? v[n / 3] : limits[0]; /* one that is met exactly */
+    bool ok = true;
+
+    dnas_cpu_at_least(index.data, &got, v, n, limit);
+    for (size_t i = 0; i < n; i++)
+        if (v[i] >= limit) {
+            ok = ok && want < got && ((uint32_t *)index.data)[want] == i;
+            want++;
+        }
+    free(v);
+    free(limits);
+    return unguard(&index) && ok && got == want;
+}
+
 static const struct op {
     const char *name;
     bool (*check)(const struct shape *s, enum fill fill);
@@ -275,6 +336,8 @@ static const struct op {
     {"distance2_f32", check_distance2_f32, true},
     {"rows_sum", check_rows_sum, true},
     {"assign", check_assign, false},
+    {"similarity", check_similarity, true},
+    {"at_least", check_at_least, true},
 };
 
 static void check_shape(const struct op *op, size_t M, size_t N, size_t K)

@@ -26,6 +26,9 @@ dnas-embed     small.fa        -m model --truncate 60
 dnas-embed     short.dnas      -m model
 dnas-kmeans    embedded.dnas   -k 3
 dnas-kmeans    embedded.dnas   -k labels --init random --format tsv
+dnas-kmedoid-bin embedded.dnas
+dnas-kmedoid-bin embedded.dnas  --threshold-from embedded.dnas --percentile 50 --min-bin-size 2
+dnas-kmedoid-bin embedded.dnas  --threshold 0.98 --compat dnabert-s --min-bin-size 2 --format tsv --bin-table /dev/null
 dnas-ari       clusters.dnas
 dnas-ari       clusters.tsv    --json
 dnas-view      embedded.dnas
