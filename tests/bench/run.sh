@@ -53,17 +53,23 @@ rate 'dnas-tokenize -t 1' dnas-tokenize -q -t 1 -T "$tokenizer" "$fasta" -o "$tm
 echo "== the network of DNABERT-2's size, one thread"
 TMPDIR=$tmp "$BUILD"/tests/bench/bench_bert 1 5
 
+# The first Python that has numpy, for the peers.
+peers=
+for python in python3 /usr/bin/python3; do
+    [ -n "$peers" ] || { "$python" -c 'import numpy' 2>/dev/null && peers=$python; }
+done
+[ -n "$peers" ] || echo "python3 has no numpy: scikit-learn, scipy and faiss are left out"
+beside() { # beside SCRIPT ARGUMENTS...: a script of peers, where it can run
+    [ -z "$peers" ] || timeout 900 "$peers" "tests/bench/$1" "${@:2}" || echo "the peers did not finish"
+}
+
+echo "== linear assignment, one thread"
+"$BUILD"/tests/bench/bench_matching 2000 3 "$tmp"
+beside matching_peers.py "$tmp" 3
+
 echo "== k-means, one thread: compare processor seconds"
 mkdir "$tmp/kmeans"
 "$BUILD"/tests/bench/bench_kmeans 1 1 "$tmp/kmeans"
 # Debian's reference BLAS, which numpy has by default, makes the peers some twenty
 # times slower than OpenBLAS does: install libopenblas0-pthread for a fair race.
-peers=
-for python in python3 /usr/bin/python3; do
-    [ -n "$peers" ] || { "$python" -c 'import numpy' 2>/dev/null && peers=$python; }
-done
-if [ -n "$peers" ]; then
-    timeout 900 "$peers" tests/bench/kmeans_peers.py "$tmp/kmeans" 1 1 || echo "the peers did not finish"
-else
-    echo "python3 has no numpy: scikit-learn and faiss are left out"
-fi
+beside kmeans_peers.py "$tmp/kmeans" 1 1

@@ -25,6 +25,8 @@ dnas-kmeans    embedded.dnas   -k 3
 dnas-kmeans    embedded.dnas   -k labels --init random --format tsv
 dnas-ari       clusters.dnas
 dnas-ari       clusters.tsv    --json
+dnas-ari       clusters.dnas   --binning all
+dnas-ari       bins.binning    --binning amber --truth gold.binning
 dnas-view      embedded.dnas
 dnas-view      clusters.dnas   --json
 dnas-view      tokens.dnas     --check
@@ -59,6 +61,10 @@ make_inputs() { # make_inputs DIR RECORDS: everything that `ways` names
             dnas-embed -m tnf-canonical small.fa -o embedded.dnas &&
             dnas-kmeans -k 3 embedded.dnas -o clusters.dnas &&
             dnas-view clusters.dnas -o clusters.tsv &&
+            awk -F '\t' -v OFS='\t' 'NR == 1 { print "@SampleID:s\n@@SEQUENCEID", "BINID", "LENGTH" }
+                NR > 1 { print $1, $5, $4 }' clusters.tsv >gold.binning &&
+            awk -F '\t' -v OFS='\t' 'NR == 1 { print "@SampleID:s\n@@SEQUENCEID", "BINID" }
+                NR > 1 { print $1, "bin" $2 }' clusters.tsv >bins.binning &&
             dnas-view --npy matrix.npy embedded.dnas &&
             mkdir model && cp tokenizer.json "$DATA"/golden/dnabert2_tiny/{config.json,model.safetensors} model
     } || exit 99
