@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/idmap.h"
+#include "common/msg.h"
 #include "common/provenance.h"
 #include "common/xmem.h"
 
@@ -139,6 +140,61 @@ size_t dnas_embeddings_classes(const struct dnas_embeddings *e, int32_t *classes
     n_classes = map->n;
     dnas_idmap_release(&own);
     return n_classes;
+}
+
+void dnas_embeddings_set_text(struct dnas_embeddings *e, const char *column,
+                              const struct dnas_idmap *text, const int32_t *index)
+{
+    struct dnas_block old = dnas_table_block(&e->rest);
+    struct dnas_header header;
+    struct dnas_table rest;
+    int there = dnas_header_find(&e->header, column), at;
+
+    dnas_header_copy(&header, &e->header);
+    if (there >= 0)
+        drop_column(&header, there);
+    at = dnas_header_add_column(&header, column, DNAS_UTF8, true, 0);
+    dnas_table_init(&rest, header.columns, header.n_columns);
+    for (size_t row = 0; row < e->N; row++) {
+        const char *s = dnas_idmap_text(text, (size_t)index[row]);
+
+        for (int c = 0, to = 0; c < e->header.n_columns; c++) {
+            size_t n;
+            const void *cell;
+
+            if (c == there)
+                continue;
+            cell = dnas_block_cell(&old, c, (uint32_t)row, &n);
+            dnas_table_cell(&rest, to++, cell, n);
+        }
+        dnas_table_cell(&rest, at, s, strlen(s));
+        dnas_table_end_row(&rest);
+    }
+    dnas_table_release(&e->rest);
+    dnas_header_release(&e->header);
+    e->header = header;
+    e->rest = rest;
+    e->id = dnas_header_find(&e->header, "id");
+    e->label = dnas_header_find(&e->header, "label");
+}
+
+int dnas_embeddings_comparable(const struct dnas_embeddings *e, const struct dnas_embeddings *other,
+                               const char *name, struct dnas_err *err)
+{
+    const json_t *a = e->header.embedding, *b = other->header.embedding;
+
+    if (e->C != other->C)
+        return dnas_err_set(err, "%s: has %zu dimensions, and the rows to compare it with have %zu",
+                            name, other->C, e->C);
+    if (a && b && !dnas_header_same_object(a, b))
+        return dnas_err_set(err,
+                            "%s: was made by another model or with other settings than the rows to "
+                            "compare it with (see dnas-view -H)",
+                            name);
+    if (!a != !b)
+        dnas_msg_note("%s: taken as it is, though one of the streams does not say how it was made",
+                      name);
+    return 0;
 }
 
 static void labels_header(struct dnas_header *h, const struct dnas_embeddings *e,

@@ -164,7 +164,7 @@ int main(int argc, char **argv)
         {0, "unclustered", "HOW", DNAS_OPT_CHOICE, &a.unclustered, 0, 0, treatments,
          "rows in no cluster: left-out, or alone, each a cluster of its own"},
         {0, "binning", "MEASURES", DNAS_OPT_CHOICE, &a.binning, 0, 0, families,
-         "score as a binning: as DNABERT-S does, with unbinned missed, as AMBER does, or all"},
+         "score bins by measures of DNABERT-S and AMBER"},
         {0, "per-bin", "FILE", DNAS_OPT_TEXT, &a.per_bin, 0, 0, NULL,
          "write a table of the bins to FILE"},
         {0, "per-genome", "FILE", DNAS_OPT_TEXT, &a.per_genome, 0, 0, NULL,

@@ -67,6 +67,10 @@ echo "== linear assignment, one thread"
 "$BUILD"/tests/bench/bench_matching 2000 3 "$tmp"
 beside matching_peers.py "$tmp" 3
 
+echo "== nearest neighbours, one thread: compare processor seconds"
+"$BUILD"/tests/bench/bench_knn 2 1 "$tmp"
+beside knn_peers.py "$tmp" 1 1
+
 echo "== k-means, one thread: compare processor seconds"
 mkdir "$tmp/kmeans"
 "$BUILD"/tests/bench/bench_kmeans 1 1 "$tmp/kmeans"

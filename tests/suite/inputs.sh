@@ -23,6 +23,9 @@ dnas-embed     small.fa        -m model --truncate 60
 dnas-embed     short.dnas      -m model
 dnas-kmeans    embedded.dnas   -k 3
 dnas-kmeans    embedded.dnas   -k labels --init random --format tsv
+dnas-knn       embedded.dnas   --train labelled.dnas
+dnas-knn       embedded.dnas   --train labelled.dnas -n 3 --novel-above 0.01 --format tsv
+dnas-knn       embedded.dnas   -n 4
 dnas-ari       clusters.dnas
 dnas-ari       clusters.tsv    --json
 dnas-ari       clusters.dnas   --binning all
@@ -59,6 +62,7 @@ make_inputs() { # make_inputs DIR RECORDS: everything that `ways` names
             dnas-tokenize -T tokenizer.json --truncate 60 small.fa -o short.dnas &&
             dnas-view --from-tsv pairs.tsv -o pairs.dnas &&
             dnas-embed -m tnf-canonical small.fa -o embedded.dnas &&
+            cp embedded.dnas labelled.dnas &&
             dnas-kmeans -k 3 embedded.dnas -o clusters.dnas &&
             dnas-view clusters.dnas -o clusters.tsv &&
             awk -F '\t' -v OFS='\t' 'NR == 1 { print "@SampleID:s\n@@SEQUENCEID", "BINID", "LENGTH" }
