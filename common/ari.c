@@ -127,24 +127,34 @@ static int128 sum_of_squares(const uint64_t *n, size_t size)
     return sum;
 }
 
-/* Over unordered pairs of rows: together in both, in one, in the other, in neither (Hubert and
- * Arabie 1985, in the form of sklearn.metrics.adjusted_rand_score). */
-static double adjusted_rand(const struct table *t)
+void dnas_rand_compute(double *rand, double *adjusted, const uint64_t *cell, size_t n_cells,
+                       const uint64_t *cluster, size_t n_clusters, const uint64_t *class,
+                       size_t n_classes)
 {
-    int128 N = (int128)t->N;
-    int128 cells = sum_of_squares(t->cell, t->n_cells);
-    int128 clusters = sum_of_squares(t->cluster_rows, t->n_clusters);
-    int128 classes = sum_of_squares(t->class_rows, t->n_classes);
-    int128 both = (cells - N) / 2;
-    int128 cluster_only = (clusters - cells) / 2;
-    int128 class_only = (classes - cells) / 2;
-    int128 neither = N * (N - 1) / 2 - both - cluster_only - class_only;
+    int128 N = 0, cells = sum_of_squares(cell, n_cells);
+    int128 clusters = sum_of_squares(cluster, n_clusters);
+    int128 classes = sum_of_squares(class, n_classes);
+    int128 pairs, both, cluster_only, class_only, neither;
 
-    if (cluster_only == 0 && class_only == 0)
-        return 1;
-    return 2 * (double)(both * neither - cluster_only * class_only) /
-           ((double)(both + class_only) * (double)(class_only + neither) +
-            (double)(both + cluster_only) * (double)(cluster_only + neither));
+    for (size_t i = 0; i < n_cells; i++)
+        N += (int128)cell[i];
+    pairs = N * (N - 1) / 2;
+    both = (cells - N) / 2;
+    cluster_only = (clusters - cells) / 2;
+    class_only = (classes - cells) / 2;
+    neither = pairs - both - cluster_only - class_only;
+    *rand = pairs > 0 ? (double)(both + neither) / (double)pairs : 0;
+    if (cluster_only == 0 && class_only == 0) {
+        *adjusted = 1;
+        return;
+    }
+    /* The products have at most 4 log2 N bits. */
+    *adjusted = 2 *
+                (N <= INT32_MAX ? (double)(both * neither - cluster_only * class_only)
+                                : (double)((long double)both * (long double)neither -
+                                           (long double)cluster_only * (long double)class_only)) /
+                ((double)(both + class_only) * (double)(class_only + neither) +
+                 (double)(both + cluster_only) * (double)(cluster_only + neither));
 }
 
 /* ---- information, in nats ---- */
@@ -274,9 +284,10 @@ static void measure(struct dnas_agreement *out, const struct table *t)
     double mi = mutual_information(t);
     double h_cluster = entropy(t->cluster_rows, t->n_clusters, t->N);
     double h_class = entropy(t->class_rows, t->n_classes, t->N);
-    double h, c;
+    double h, c, rand;
 
-    out->ari = adjusted_rand(t);
+    dnas_rand_compute(&rand, &out->ari, t->cell, t->n_cells, t->cluster_rows, t->n_clusters,
+                      t->class_rows, t->n_classes);
     out->purity = purity(t);
     out->homogeneity = h = h_class > 0 ? mi / h_class : 1;
     out->completeness = c = h_cluster > 0 ? mi / h_cluster : 1;

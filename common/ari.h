@@ -48,6 +48,17 @@ int dnas_agreement_compute(struct dnas_agreement *out, const int32_t *cluster,
                            const uint32_t *truth, size_t N, enum dnas_unclustered unclustered,
                            struct dnas_err *err);
 
+/* Rand's index, the share of pairs that are together in both or apart in both, and the adjusted
+ * one over unordered pairs (Hubert and Arabie 1985, in the form of scikit-learn), from the table
+ * of clusters and classes in sequences or in base pairs; sums are exact.
+ *   cell     u64 [n_cells]     what a cluster and a class share, in any order; 0 is fine
+ *   cluster  u64 [n_clusters]  sums of the cells by cluster, and class_rows u64 [n_classes] by
+ * class All together must be below 2^62.  No pairs: 0 and, as AMBER has it, 1; one cluster that is
+ * one class, and single members alone: adjusted 1. */
+void dnas_rand_compute(double *rand, double *adjusted, const uint64_t *cell, size_t n_cells,
+                       const uint64_t *cluster, size_t n_clusters, const uint64_t *class_rows,
+                       size_t n_classes);
+
 #ifdef __cplusplus
 }
 #endif

@@ -35,6 +35,11 @@ struct dnas_idmap;
 size_t dnas_embeddings_classes(const struct dnas_embeddings *e, int32_t *classes,
                                struct dnas_idmap *names);
 
+/* Gives the rest a utf8 column of this name, text[index[row]] in each row; in
+ * place of one that is there. */
+void dnas_embeddings_set_text(struct dnas_embeddings *e, const char *column,
+                              const struct dnas_idmap *text, const int32_t *index);
+
 /* Whether rows of e and of other (its file's name) may be compared: equal dimensions and equal
  * embedding objects.  Where one of them has no object a note says so.  0, or -1 with a sentence. */
 int dnas_embeddings_comparable(const struct dnas_embeddings *e, const struct dnas_embeddings *other,

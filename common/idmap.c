@@ -155,8 +155,20 @@ static int add_label(struct dnas_labels *l, const char *path, size_t line_number
 
 int dnas_labels_load(struct dnas_labels *l, const char *path, struct dnas_err *err)
 {
+    struct dnas_in *in = dnas_in_open(path, err);
+    int status = in ? dnas_labels_read(l, in, err) : -1;
+
+    if (!in)
+        *l = (struct dnas_labels){0};
+    dnas_in_close(in);
+    return status;
+}
+
+int dnas_labels_read(struct dnas_labels *l, struct dnas_in *in, struct dnas_err *err)
+{
+    const char *path = dnas_in_name(in);
     size_t n, line_number = 0;
-    char *text = dnas_read_file(path, MAX_LABELS_FILE, &n, err);
+    char *text = dnas_in_read_all(in, MAX_LABELS_FILE, &n, err);
     int status = text ? 0 : -1;
 
     *l = (struct dnas_labels){0};

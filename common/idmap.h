@@ -56,6 +56,9 @@ struct dnas_labels {
 };
 
 int dnas_labels_load(struct dnas_labels *l, const char *path, struct dnas_err *err);
+/* The same from an input that is open, to its end; it stays open. */
+struct dnas_in;
+int dnas_labels_read(struct dnas_labels *l, struct dnas_in *in, struct dnas_err *err);
 /* The id's label, or NULL. */
 const char *dnas_labels_find(const struct dnas_labels *l, const char *id, size_t len);
 void dnas_labels_release(struct dnas_labels *l);

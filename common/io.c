@@ -355,14 +355,11 @@ bool dnas_is_regular_file(const char *path, uint64_t *size)
     return true;
 }
 
-char *dnas_read_file(const char *path, size_t max, size_t *n, struct dnas_err *err)
+char *dnas_in_read_all(struct dnas_in *in, size_t max, size_t *n, struct dnas_err *err)
 {
-    struct dnas_in *in = dnas_in_open(path, err);
     char *buf = NULL;
     size_t cap = 0;
 
-    if (!in)
-        return NULL;
     for (*n = 0;;) {
         ptrdiff_t got;
 
@@ -373,7 +370,6 @@ char *dnas_read_file(const char *path, size_t max, size_t *n, struct dnas_err *e
         *n += (size_t)got;
         if (got == 0) {
             buf[*n] = '\0';
-            dnas_in_close(in);
             return buf;
         }
         if (*n > max) {
@@ -381,7 +377,6 @@ char *dnas_read_file(const char *path, size_t max, size_t *n, struct dnas_err *e
             break;
         }
     }
-    dnas_in_close(in);
     free(buf);
     return NULL;
 }
@@ -414,6 +409,15 @@ FILE *dnas_temporary_open(struct dnas_err *err)
         close(fd);
     free(path);
     return f;
+}
+
+char *dnas_read_file(const char *path, size_t max, size_t *n, struct dnas_err *err)
+{
+    struct dnas_in *in = dnas_in_open(path, err);
+    char *buf = in ? dnas_in_read_all(in, max, n, err) : NULL;
+
+    dnas_in_close(in);
+    return buf;
 }
 
 struct dnas_out {

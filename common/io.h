@@ -74,6 +74,10 @@ void dnas_lines_release(struct dnas_lines *l);
  * its bytes. */
 bool dnas_is_regular_file(const char *path, uint64_t *size);
 
+/* The rest of an input, of at most max bytes, with a 0 behind it; *n its size.
+ * NULL on an error.  Free with free(). */
+char *dnas_in_read_all(struct dnas_in *in, size_t max, size_t *n, struct dnas_err *err);
+
 /* The whole of a file of at most max bytes, with a 0 behind it; *n its size.
  * NULL on an error.  Free with free(). */
 char *dnas_read_file(const char *path, size_t max, size_t *n, struct dnas_err *err);

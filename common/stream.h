@@ -68,6 +68,8 @@ struct dnas_reader;
 /* Opens path (NULL, "-": standard input, refused where it is a terminal) and
  * reads the header.  NULL on an error. */
 struct dnas_reader *dnas_reader_open(const char *path, struct dnas_err *err);
+/* Only the input, for those who want to look at its first bytes. */
+struct dnas_in *dnas_reader_input(const char *path, struct dnas_err *err);
 /* The same on an input that is open already; takes it, also on an error. */
 struct dnas_reader *dnas_reader_on(struct dnas_in *in, struct dnas_err *err);
 /* Whether the input begins as a stream does: 1, 0, or -1 on an error.  It only peeks. */

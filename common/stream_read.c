@@ -147,7 +147,7 @@ struct dnas_reader *dnas_reader_on(struct dnas_in *in, struct dnas_err *err)
     return r;
 }
 
-static struct dnas_in *open_input(const char *path, struct dnas_err *err)
+struct dnas_in *dnas_reader_input(const char *path, struct dnas_err *err)
 {
     if ((!path || strcmp(path, "-") == 0) && isatty(STDIN_FILENO)) {
         dnas_err_set(err, "standard input is a terminal: name a FILE or pipe a stream in");
@@ -158,7 +158,7 @@ static struct dnas_in *open_input(const char *path, struct dnas_err *err)
 
 struct dnas_reader *dnas_reader_open(const char *path, struct dnas_err *err)
 {
-    struct dnas_in *in = open_input(path, err);
+    struct dnas_in *in = dnas_reader_input(path, err);
 
     return in ? dnas_reader_on(in, err) : NULL;
 }
@@ -175,7 +175,7 @@ int dnas_in_is_stream(struct dnas_in *in, struct dnas_err *err)
 
 struct dnas_reader *dnas_reader_open_any(const char *path, struct dnas_err *err)
 {
-    struct dnas_in *in = open_input(path, err);
+    struct dnas_in *in = dnas_reader_input(path, err);
     int is_stream = in ? dnas_in_is_stream(in, err) : -1;
 
     if (is_stream < 0) {

@@ -74,11 +74,10 @@ static void append_signed(struct dnas_text *t, int64_t x)
     append_unsigned(t, x < 0 ? 0 - (uint64_t)x : (uint64_t)x);
 }
 
-/* JSON has no NaN or infinity: null stands for them there. */
-static void append_real(struct dnas_text *t, float x, bool json)
+void dnas_text_real(struct dnas_text *t, double x, bool json)
 {
     if (isfinite(x))
-        dnas_text_printf(t, "%.9g", (double)x);
+        dnas_text_printf(t, "%.9g", x);
     else if (json)
         dnas_text_append(t, "null", 4);
     else
@@ -105,10 +104,10 @@ static void append_element(struct dnas_text *t, enum dnas_type type, const void 
         append_signed(t, ((const int64_t *)values)[i]);
         return;
     case DNAS_F32:
-        append_real(t, ((const float *)values)[i], json);
+        dnas_text_real(t, (double)((const float *)values)[i], json);
         return;
     case DNAS_BF16:
-        append_real(t, dnas_f32_from_bf16(((const uint16_t *)values)[i]), json);
+        dnas_text_real(t, (double)dnas_f32_from_bf16(((const uint16_t *)values)[i]), json);
         return;
     case DNAS_UTF8:
         break;
@@ -149,8 +148,7 @@ void dnas_text_tsv_row(struct dnas_text *t, const struct dnas_block *b, uint32_t
     dnas_text_append(t, "\n", 1);
 }
 
-/* The texts of a stream have no control characters: two escapes are enough. */
-static void append_json_string(struct dnas_text *t, const char *s, size_t n)
+void dnas_text_json_string(struct dnas_text *t, const char *s, size_t n)
 {
     dnas_text_append(t, "\"", 1);
     for (size_t i = 0; i < n; i++) {
@@ -168,13 +166,13 @@ void dnas_text_json_row(struct dnas_text *t, const struct dnas_block *b, uint32_
         bool is_list = col->ragged || col->is_vector;
 
         dnas_text_append(t, c > 0 ? ", " : "{", c > 0 ? 2 : 1);
-        append_json_string(t, col->name, strlen(col->name));
+        dnas_text_json_string(t, col->name, strlen(col->name));
         dnas_text_append(t, ": ", 2);
         if (col->type == DNAS_UTF8) {
             size_t n;
             const char *s = dnas_block_ragged(b, c, row, &n);
 
-            append_json_string(t, s, n);
+            dnas_text_json_string(t, s, n);
             continue;
         }
         if (is_list)

@@ -26,6 +26,12 @@ void dnas_text_append(struct dnas_text *t, const char *s, size_t n);
 void dnas_text_printf(struct dnas_text *t, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* A number with nine digits; NaN and infinity are null in JSON, which has none. */
+void dnas_text_real(struct dnas_text *t, double x, bool json);
+/* A text in quotes.  Those of streams and tables have no control characters: two escapes are
+ * enough. */
+void dnas_text_json_string(struct dnas_text *t, const char *s, size_t n);
+
 /* The line of column names, with its newline. */
 void dnas_text_tsv_header(struct dnas_text *t, const struct dnas_header *h);
 /* One row as a line. */

@@ -74,7 +74,11 @@ void dnas_cpu_matmul(float *out, const float *a, const float *b, size_t M, size_
 void dnas_cpu_distance2(double *out, const float *x, const uint32_t *row, const float *y,
                         const int32_t *which, size_t n, size_t C);
 
-/* The same in f32, to one row y, f32 [C]. */
+/* out[i] = x[row[i]].y, summed in double over the same lanes; y  f32 [C]. */
+void dnas_cpu_dot(double *out, const float *x, const uint32_t *row, const float *y, size_t n,
+                  size_t C);
+
+/* dnas_cpu_distance2 in f32, to one row y, f32 [C]. */
 void dnas_cpu_distance2_f32(float *out, const float *x, const uint32_t *row, const float *y,
                             size_t n, size_t C);
 
@@ -126,6 +130,13 @@ void dnas_cpu_similarity_rows(float *out, const float *x, const uint32_t *row, c
 /* Which of v, f32 [n], are at least limit (NaN is not): index, u32 with room for n, gets their
  * numbers in rising order, *n_index how many they are. */
 void dnas_cpu_at_least(uint32_t *index, size_t *n_index, const float *v, size_t n, float limit);
+/* Turns products into scores, bias - 2 product, and lists the columns whose score is not above
+ * limit (NaN is listed too).
+ *   listed  u32 [n]  in rising order, *n_listed of them
+ *   score   f32 [n]  in: products      bias  f32 [n]
+ * Rounded once or twice, as the processor has it. */
+void dnas_cpu_list_nearest(uint32_t *listed, size_t *n_listed, float *score, const float *bias,
+                           size_t n, float limit);
 
 /* ---- a network of BERT's kind, forward ---- */
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * dnas-ari - score a clustering against the truth.
+ * dnas-ari - score a clustering or a binning against the truth.
  *
- * In:  LABELS, as a stream or TSV
- * Out: a TSV of two lines, the names of the scores and their values
+ * In:  LABELS, as a stream or TSV; bins in bioboxes' format; the truth, as a
+ *      column, a TSV or in bioboxes' format
+ * Out: a TSV, the names of the scores and a line of values for each sample
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,154 +12,147 @@
 #include <string.h>
 
 #include "common/ari.h"
-#include "common/idmap.h"
+#include "common/binning_text.h"
 #include "common/msg.h"
 #include "common/opt.h"
-#include "common/stream.h"
-#include "common/text.h"
 #include "common/xmem.h"
 
 static const char *const treatments[] = {"left-out", "alone", NULL};
+static const char *const families[] = {"none",  "dnabert-s", "dnabert-s-whole",
+                                       "amber", "all",       NULL};
+enum family { NONE, DNABERT_S, DNABERT_S_WHOLE, AMBER, ALL };
 
 struct ari {
     struct dnas_common common;
-    const char *truth;
+    const char *truth, *per_bin, *per_genome;
     bool json;
-    int unclustered;
-    struct dnas_labels table; /* of --truth */
-    struct dnas_idmap classes;
-    struct dnas_idset ids;
-    int32_t *cluster; /* [n] rows with a label */
-    uint32_t *class;  /* [n] */
-    size_t n, cluster_cap, class_cap;
-    uint64_t n_unlabelled;
+    int unclustered, binning;
+    struct dnas_binning_set set;
+    struct dnas_text scores, bins, genomes;
 };
 
-/* The row's label from --truth or its own column; NULL: none. */
-static const char *label_of(const struct ari *a, const struct dnas_block *b, int column,
-                            uint32_t row, const char *id, size_t id_n, size_t *n)
+static void add_agreement(struct dnas_scores *s, const struct dnas_agreement *a)
 {
-    const char *label;
-
-    if (a->truth) {
-        label = dnas_labels_find(&a->table, id, id_n);
-        *n = label ? strlen(label) : 0;
-        return *n > 0 ? label : NULL;
-    }
-    label = dnas_block_ragged(b, column, row, n);
-    return *n > 0 ? label : NULL;
+    dnas_scores_count(s, a->n_rows, "rows");
+    dnas_scores_real(s, a->clustered, "clustered");
+    dnas_scores_count(s, a->n_clusters, "clusters");
+    dnas_scores_count(s, a->n_classes, "classes");
+    dnas_scores_real(s, a->ari, "ari");
+    dnas_scores_real(s, a->nmi, "nmi");
+    dnas_scores_real(s, a->ami, "ami");
+    dnas_scores_real(s, a->homogeneity, "homogeneity");
+    dnas_scores_real(s, a->completeness, "completeness");
+    dnas_scores_real(s, a->v_measure, "v_measure");
+    dnas_scores_real(s, a->purity, "purity");
 }
 
-static int add_block(struct ari *a, const struct dnas_reader *r, const struct dnas_block *b,
-                     struct dnas_err *err)
+/* A sample as a clustering. */
+static int score_clusters(struct dnas_scores *s, const struct ari *a,
+                          const struct dnas_binning_sample *sample, struct dnas_err *err)
 {
-    const struct dnas_header *h = dnas_reader_header(r);
-    int id_column = dnas_header_find(h, "id"), label_column = dnas_header_find(h, "label");
-    const int32_t *cluster = b->cells[dnas_header_find(h, "cluster")].values;
+    struct dnas_agreement agreement;
+    int32_t *cluster = NULL;
+    uint32_t *class = NULL;
+    size_t N;
+    int status = dnas_binning_sample_clusters(&cluster, &class, &N, &a->set, sample, err);
 
-    a->cluster = dnas_xgrow(a->cluster, &a->cluster_cap, a->n + b->n_rows, sizeof(*a->cluster));
-    a->class = dnas_xgrow(a->class, &a->class_cap, a->n + b->n_rows, sizeof(*a->class));
-    for (uint32_t row = 0; row < b->n_rows; row++) {
-        size_t id_n, n;
-        const char *id = dnas_block_ragged(b, id_column, row, &id_n);
-        const char *label = label_of(a, b, label_column, row, id, id_n, &n);
-
-        if (cluster[row] < -1)
-            return dnas_err_set(err, "%s: row %" PRIu64 " has cluster %" PRId32 ", below -1",
-                                dnas_reader_name(r), b->first_row + row + 1, cluster[row]);
-        if (a->truth && !dnas_idset_add(&a->ids, id, id_n))
-            return dnas_err_set(err, "%s: the id '%.*s' comes twice, so --truth cannot be joined",
-                                dnas_reader_name(r), (int)(id_n < 200 ? id_n : 200), id);
-        if (!label) {
-            a->n_unlabelled++;
-            continue;
-        }
-        a->cluster[a->n] = cluster[row];
-        a->class[a->n++] = (uint32_t)dnas_idmap_add(&a->classes, label, n);
-    }
-    return 0;
-}
-
-static int load(struct ari *a, const char *path, struct dnas_err *err)
-{
-    struct dnas_reader *r = dnas_reader_open_any(path, err);
-    struct dnas_block b;
-    int status = -1;
-
-    if (!r)
-        return -1;
-    if (dnas_reader_expect(r, DNAS_LABELS, err) == 0) {
-        int column = dnas_header_find(dnas_reader_header(r), "label");
-
-        if (!a->truth && (column < 0 || dnas_reader_header(r)->columns[column].type != DNAS_UTF8))
-            dnas_err_set(err, "%s: has no column 'label': give the true labels with --truth",
-                         dnas_reader_name(r));
-        else
-            while ((status = dnas_reader_next(r, &b, err)) == 1)
-                if (add_block(a, r, &b, err) != 0) {
-                    status = -1;
-                    break;
-                }
-    }
-    dnas_reader_close(r);
+    if (status == 0)
+        status = dnas_agreement_compute(&agreement, cluster, class, N,
+                                        (enum dnas_unclustered)a->unclustered, err);
+    if (status == 0)
+        add_agreement(s, &agreement);
+    free(cluster);
+    free(class);
     return status;
 }
 
-static void append_scores(struct dnas_text *t, const struct dnas_agreement *s, bool json)
+/* A sample as a binning. */
+static void score_bins(struct dnas_scores *s, struct ari *a,
+                       const struct dnas_binning_sample *sample)
 {
-    const struct {
-        const char *name;
-        double value;
-        bool is_count;
-    } score[] = {
-        {"rows", (double)s->n_rows, true},
-        {"clustered", s->clustered, false},
-        {"clusters", (double)s->n_clusters, true},
-        {"classes", (double)s->n_classes, true},
-        {"ari", s->ari, false},
-        {"nmi", s->nmi, false},
-        {"ami", s->ami, false},
-        {"homogeneity", s->homogeneity, false},
-        {"completeness", s->completeness, false},
-        {"v_measure", s->v_measure, false},
-        {"purity", s->purity, false},
-    };
-    size_t n = sizeof(score) / sizeof(score[0]);
+    bool is_first = sample == a->set.samples, is_named = a->set.is_named;
+    struct dnas_binning_input in = dnas_binning_sample_input(sample);
+    struct dnas_binning b;
 
-    for (size_t i = 0; json && i < n; i++)
-        dnas_text_printf(t, score[i].is_count ? "%s\"%s\": %.0f" : "%s\"%s\": %.9g", i ? ", " : "{",
-                         score[i].name, score[i].value);
-    for (size_t i = 0; !json && i < n; i++)
-        dnas_text_printf(t, "%s%s", i ? "\t" : "", score[i].name);
-    for (size_t i = 0; !json && i < n; i++)
-        dnas_text_printf(t, score[i].is_count ? "%s%.0f" : "%s%.9g", i ? "\t" : "\n",
-                         score[i].value);
-    dnas_text_printf(t, json ? "}\n" : "\n");
+    dnas_binning_compute(&b, &in);
+    dnas_scores_count(s, b.n_sequences, "sequences");
+    dnas_scores_count(s, b.n_binned, "sequences_binned");
+    dnas_scores_count(s, b.n_bins, "bins");
+    dnas_scores_count(s, b.n_genomes, "genomes");
+    if (a->binning == DNABERT_S || a->binning == ALL)
+        dnas_binning_paired_scores(s, &b, DNAS_COUNT_BINNED);
+    if (a->binning == DNABERT_S_WHOLE || a->binning == ALL)
+        dnas_binning_paired_scores(s, &b, DNAS_COUNT_WHOLE);
+    if (a->binning == AMBER || a->binning == ALL)
+        dnas_binning_amber_scores(s, &b);
+    if (a->per_bin)
+        dnas_binning_bins_table(&a->bins, &b, sample, is_first, is_named);
+    if (a->per_genome)
+        dnas_binning_genomes_table(&a->genomes, &b, sample, is_first, is_named);
+    dnas_binning_release(&b);
+}
+
+/* Says what of the input is not in the scores, or may be so by mistake. */
+static int check_set(const struct ari *a, const char *path, struct dnas_err *err)
+{
+    const struct dnas_binning_set *set = &a->set;
+    size_t n_unknown = 0;
+
+    for (size_t i = 0; i < set->n_samples; i++)
+        n_unknown += !set->samples[i].has_lengths && set->samples[i].n_sequences > 0;
+    if (set->n_unlabelled > 0)
+        dnas_msg_warn("%" PRIu64 " rows have no true label and are left out", set->n_unlabelled);
+    if (set->n_rows > 0 && set->n_unlabelled == set->n_rows)
+        return dnas_err_set(err,
+                            "no row has a true label: use --truth, or --labels when embedding");
+    if (set->n_repeated > 0)
+        dnas_msg_warn("%" PRIu64 " rows say again what others said, and count once",
+                      set->n_repeated);
+    if (set->n_absent > 0)
+        dnas_msg_warn("%zu samples of %s are not in %s: nothing of them is binned", set->n_absent,
+                      a->truth, path ? path : "standard input");
+    if (n_unknown > 0 && (a->binning == AMBER || a->binning == ALL))
+        dnas_msg_warn("lengths are not known of all sequences, so there are no scores in bp: they "
+                      "come from length_bp, or a column LENGTH of --truth");
+    return 0;
+}
+
+static int score(struct ari *a, struct dnas_err *err)
+{
+    struct dnas_scores s = {0};
+    int status = 0;
+
+    for (size_t i = 0; status == 0 && i < a->set.n_samples; i++) {
+        const struct dnas_binning_sample *sample = &a->set.samples[i];
+
+        s.n = 0;
+        if (a->set.is_named)
+            dnas_scores_text(&s, sample->name, "sample");
+        if (a->binning == NONE)
+            status = score_clusters(&s, a, sample, err);
+        else
+            score_bins(&s, a, sample);
+        if (i == 0 && !a->json)
+            dnas_scores_names(&a->scores, &s);
+        dnas_scores_values(&a->scores, &s, a->json);
+    }
+    free(s.score);
+    return status;
 }
 
 static int run(struct ari *a, const char *path, struct dnas_err *err)
 {
-    struct dnas_agreement score;
-    struct dnas_text t = {0};
-    int status;
-
-    if (a->truth && dnas_labels_load(&a->table, a->truth, err) != 0)
+    if (dnas_binning_set_load(&a->set, path, a->truth, err) != 0 || check_set(a, path, err) != 0 ||
+        score(a, err) != 0)
         return -1;
-    if (load(a, path, err) != 0 ||
-        dnas_agreement_compute(&score, a->cluster, a->class, a->n,
-                               (enum dnas_unclustered)a->unclustered, err) != 0)
+    if (a->per_bin && dnas_write_file(a->per_bin, a->bins.data, a->bins.n, err) != 0)
         return -1;
-    if (a->n_unlabelled > 0)
-        dnas_msg_warn("%" PRIu64 " rows have no true label and are left out", a->n_unlabelled);
-    if (a->n == 0 && a->n_unlabelled > 0)
-        return dnas_err_set(err,
-                            "no row has a true label: use --truth, or --labels when embedding");
-    append_scores(&t, &score, a->json);
-    status = dnas_write_file(a->common.output, t.data, t.n, err);
-    free(t.data);
-    if (status == 0)
-        dnas_msg_closing(score.n_rows, "rows");
-    return status;
+    if (a->per_genome && dnas_write_file(a->per_genome, a->genomes.data, a->genomes.n, err) != 0)
+        return -1;
+    if (dnas_write_file(a->common.output, a->scores.data, a->scores.n, err) != 0)
+        return -1;
+    dnas_msg_closing(a->set.n_rows, "rows");
+    return 0;
 }
 
 int main(int argc, char **argv)
@@ -166,15 +160,22 @@ int main(int argc, char **argv)
     struct ari a = {.truth = NULL};
     const struct dnas_opt opts[] = {
         {0, "truth", "FILE", DNAS_OPT_TEXT, &a.truth, 0, 0, NULL,
-         "take the true labels from a TSV of id and label"},
+         "take the true labels from a TSV of id and label, or in bioboxes' format"},
         {0, "unclustered", "HOW", DNAS_OPT_CHOICE, &a.unclustered, 0, 0, treatments,
          "rows in no cluster: left-out, or alone, each a cluster of its own"},
-        {0, "json", NULL, DNAS_OPT_FLAG, &a.json, 0, 0, NULL, "print a JSON object"},
+        {0, "binning", "MEASURES", DNAS_OPT_CHOICE, &a.binning, 0, 0, families,
+         "score bins by measures of DNABERT-S and AMBER"},
+        {0, "per-bin", "FILE", DNAS_OPT_TEXT, &a.per_bin, 0, 0, NULL,
+         "write a table of the bins to FILE"},
+        {0, "per-genome", "FILE", DNAS_OPT_TEXT, &a.per_genome, 0, 0, NULL,
+         "write a table of the genomes to FILE"},
+        {0, "json", NULL, DNAS_OPT_FLAG, &a.json, 0, 0, NULL,
+         "print a JSON object, one a line for several samples"},
         {0},
     };
     const struct dnas_tool tool = {
         .name = "dnas-ari",
-        .summary = "score a clustering against the truth",
+        .summary = "score a clustering or a binning against the truth",
         .operands = "[FILE]",
         .max_operands = 1,
         .opts = opts,
@@ -186,16 +187,17 @@ int main(int argc, char **argv)
 
     dnas_start(argv);
     status = dnas_opt_parse(&tool, &a.common, argc, argv, &paths, &n_paths);
+    if (status < 0 && a.binning == NONE && (a.per_bin || a.per_genome))
+        status = dnas_usage_error("--per-bin and --per-genome need --binning");
     if (status < 0) {
         status = run(&a, n_paths > 0 ? paths[0] : NULL, &err) == 0 ? 0 : 1;
         if (status != 0)
             dnas_msg_error("%s", err.msg);
     }
-    dnas_labels_release(&a.table);
-    dnas_idmap_release(&a.classes);
-    dnas_idset_release(&a.ids);
-    free(a.cluster);
-    free(a.class);
+    dnas_binning_set_release(&a.set);
+    free(a.scores.data);
+    free(a.bins.data);
+    free(a.genomes.data);
     free(a.common.command_line);
     return dnas_finish(status);
 }

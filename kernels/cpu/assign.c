@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * assign.c - distances and nearest centres on the CPU.  Contract: kernels.h.
+ * assign.c - distances, products and nearest centres on the CPU.  Contract: kernels.h.
  *
  * |x - c|^2 = |x - m|^2 + b_c - 2 x.(c - m), b_c = |c - m|^2 + 2 m.(c - m): the
  * products come from sgemm and carry a known bound of error.  Where two centres
@@ -61,6 +61,24 @@ static void add_tail_f32(float *lane, const float *a, const float *b, size_t fro
 {
     for (size_t c = from; c < C; c++)
         lane[c - from] += (a[c] - b[c]) * (a[c] - b[c]);
+}
+
+/* Adds the products of columns from..C-1 to lanes 0, 1, ... */
+static void add_products(double *lane, const float *a, const float *b, size_t from, size_t C)
+{
+    for (size_t c = from; c < C; c++)
+        lane[c - from] += (double)a[c] * (double)b[c];
+}
+
+static double dot_base(const float *a, const float *b, size_t C)
+{
+    double lane[LANES] = {0};
+    size_t c = 0;
+
+    for (; c + LANES <= C; c += LANES)
+        add_products(lane, a + c, b + c, 0, LANES);
+    add_products(lane, a, b, c, C);
+    return fold(lane);
 }
 
 static double distance2_base(const float *a, const float *b, size_t C)
@@ -140,6 +158,28 @@ AVX2 static double distance2_avx2(const float *a, const float *b, size_t C)
     return fold(lane);
 }
 
+AVX2 static inline __m256d add_product(__m256d sum, const float *a, const float *b)
+{
+    return _mm256_add_pd(
+        sum, _mm256_mul_pd(_mm256_cvtps_pd(_mm_loadu_ps(a)), _mm256_cvtps_pd(_mm_loadu_ps(b))));
+}
+
+AVX2 static double dot_avx2(const float *a, const float *b, size_t C)
+{
+    __m256d s[4] = {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(),
+                    _mm256_setzero_pd()};
+    double lane[LANES];
+    size_t c = 0;
+
+    for (; c + LANES <= C; c += LANES)
+        for (size_t h = 0; h < 4; h++)
+            s[h] = add_product(s[h], a + c + 4 * h, b + c + 4 * h);
+    for (size_t h = 0; h < 4; h++)
+        _mm256_storeu_pd(lane + 4 * h, s[h]);
+    add_products(lane, a, b, c, C);
+    return fold(lane);
+}
+
 AVX2 static float distance2_f32_avx2(const float *a, const float *b, size_t C)
 {
     __m256 s0 = _mm256_setzero_ps(), s1 = s0;
@@ -195,6 +235,7 @@ AVX2 static void scan_avx2(float *least, float *second, float *dot, const float 
 /* AVX-512 is left to sgemm: all here waits for the cache sooner than for arithmetic. */
 struct versions {
     double (*distance2)(const float *a, const float *b, size_t C);
+    double (*dot)(const float *a, const float *b, size_t C);
     float (*distance2_f32)(const float *a, const float *b, size_t C);
     void (*row_add)(double *sum, const float *x, size_t C);
     void (*scan)(float *least, float *second, float *dot, const float *bias, size_t n);
@@ -202,10 +243,10 @@ struct versions {
 
 static const struct versions *versions(void)
 {
-    static const struct versions base = {distance2_base, distance2_f32_base, row_add_base,
+    static const struct versions base = {distance2_base, dot_base, distance2_f32_base, row_add_base,
                                          scan_base};
 #if defined(__x86_64__)
-    static const struct versions avx2 = {distance2_avx2, distance2_f32_avx2, row_add_avx2,
+    static const struct versions avx2 = {distance2_avx2, dot_avx2, distance2_f32_avx2, row_add_avx2,
                                          scan_avx2};
 
     if (dnas_isa() >= DNAS_ISA_AVX2)
@@ -224,6 +265,15 @@ void dnas_cpu_distance2(double *out, const float *x, const uint32_t *row, const 
 
         out[i] = v->distance2(x + a * C, y + b * C, C);
     }
+}
+
+void dnas_cpu_dot(double *out, const float *x, const uint32_t *row, const float *y, size_t n,
+                  size_t C)
+{
+    const struct versions *v = versions();
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = v->dot(x + row[i] * C, y, C);
 }
 
 void dnas_cpu_distance2_f32(float *out, const float *x, const uint32_t *row, const float *y,

@@ -75,17 +75,27 @@ else
     echo "python3 has no torch (Debian: python3-torch): PyTorch is left out"
 fi
 
+# The first Python that has numpy, for the peers.
+peers=
+for python in python3 /usr/bin/python3; do
+    [ -n "$peers" ] || { "$python" -c 'import numpy' 2>/dev/null && peers=$python; }
+done
+[ -n "$peers" ] || echo "python3 has no numpy: scikit-learn, scipy and faiss are left out"
+beside() { # beside SCRIPT ARGUMENTS...: a script of peers, where it can run
+    [ -z "$peers" ] || timeout 900 "$peers" "tests/bench/$1" "${@:2}" || echo "the peers did not finish"
+}
+
+echo "== linear assignment, one thread"
+"$BUILD"/tests/bench/bench_matching 2000 3 "$tmp"
+beside matching_peers.py "$tmp" 3
+
+echo "== nearest neighbours, one thread: compare processor seconds"
+"$BUILD"/tests/bench/bench_knn 2 1 "$tmp"
+beside knn_peers.py "$tmp" 1 1
+
 echo "== k-means, one thread: compare processor seconds"
 mkdir "$tmp/kmeans"
 "$BUILD"/tests/bench/bench_kmeans 1 1 "$tmp/kmeans"
 # Debian's reference BLAS, which numpy has by default, makes the peers some twenty
 # times slower than OpenBLAS does: install libopenblas0-pthread for a fair race.
-peers=
-for python in python3 /usr/bin/python3; do
-    [ -n "$peers" ] || { "$python" -c 'import numpy' 2>/dev/null && peers=$python; }
-done
-if [ -n "$peers" ]; then
-    timeout 900 "$peers" tests/bench/kmeans_peers.py "$tmp/kmeans" 1 1 || echo "the peers did not finish"
-else
-    echo "python3 has no numpy: scikit-learn and faiss are left out"
-fi
+beside kmeans_peers.py "$tmp/kmeans" 1 1

@@ -157,6 +157,57 @@ static bool check_distance2(const struct shape *s, enum fill fill)
     return unguard(&h) && ok;
 }
 
+static bool check_dot(const struct shape *s, enum fill fill)
+{
+    size_t n = s->M > 0 ? s->N : 0;
+    float *x = draw(s->M, s->K, fill, 0), *y = draw(1, s->K, fill, 1);
+    uint32_t *row = draw_order(n, s->M);
+    struct guarded g = guard(n, sizeof(double));
+    bool ok = true;
+
+    dnas_cpu_dot(g.data, x, row, y, n, s->K);
+    for (size_t i = 0; i < n; i++) {
+        double size, want = dot(x + row[i] * s->K, y, s->K, &size);
+
+        ok = ok && agrees(((double *)g.data)[i], want, 1e-13 * size);
+    }
+    free(x);
+    free(y);
+    free(row);
+    return unguard(&g) && ok;
+}
+
+/* A limit that about M in 33 scores keep to; the score of every third is the limit itself. */
+static bool check_list_nearest(const struct shape *s, enum fill fill)
+{
+    size_t n = s->N * s->K, n_listed = SIZE_MAX, at = 0;
+    float *product = draw(s->N, s->K, fill, 0), *bias = draw(s->N, s->K, fill, 1), limit;
+    struct guarded score = guard(n, sizeof(float)), listed = guard(n, sizeof(uint32_t));
+    bool ok = true;
+
+    limit = (fill == FILL_OFFSET ? -1000 : 0) + 4 * ((float)s->M / 33 - 0.5f);
+    for (size_t i = 0; i < n; i += 3) {
+        product[i] = 0;
+        bias[i] = limit;
+    }
+    memcpy(score.data, product, n * sizeof(*product));
+    dnas_cpu_list_nearest(listed.data, &n_listed, score.data, bias, n, limit);
+    for (size_t i = 0; i < n; i++) {
+        float got = ((float *)score.data)[i];
+        double want = (double)bias[i] - 2 * (double)product[i];
+
+        ok = ok && agrees((double)got, want,
+                          0x1p-23 * (fabs((double)bias[i]) + 4 * fabs((double)product[i])));
+        if (!(got > limit))
+            ok = ok && at < n_listed && ((uint32_t *)listed.data)[at++] == i;
+    }
+    ok = ok && at == n_listed;
+    free(product);
+    free(bias);
+    ok = unguard(&score) && ok;
+    return unguard(&listed) && ok;
+}
+
 static bool check_distance2_f32(const struct shape *s, enum fill fill)
 {
     size_t n = s->M > 0 ? s->N : 0;
@@ -334,6 +385,8 @@ static const struct op {
     {"matmul_nt", check_matmul_nt, true},
     {"distance2", check_distance2, true},
     {"distance2_f32", check_distance2_f32, true},
+    {"dot", check_dot, true},
+    {"list_nearest", check_list_nearest, true},
     {"rows_sum", check_rows_sum, true},
     {"assign", check_assign, false},
     {"similarity", check_similarity, true},

@@ -29,8 +29,13 @@ dnas-kmeans    embedded.dnas   -k labels --init random --format tsv
 dnas-kmedoid-bin embedded.dnas
 dnas-kmedoid-bin embedded.dnas  --threshold-from embedded.dnas --percentile 50 --min-bin-size 2
 dnas-kmedoid-bin embedded.dnas  --threshold 0.98 --compat dnabert-s --min-bin-size 2 --format tsv --bin-table /dev/null
+dnas-knn       embedded.dnas   --train labelled.dnas
+dnas-knn       embedded.dnas   --train labelled.dnas -n 3 --novel-above 0.01 --format tsv
+dnas-knn       embedded.dnas   -n 4
 dnas-ari       clusters.dnas
 dnas-ari       clusters.tsv    --json
+dnas-ari       clusters.dnas   --binning all
+dnas-ari       bins.binning    --binning amber --truth gold.binning
 dnas-view      embedded.dnas
 dnas-view      clusters.dnas   --json
 dnas-view      tokens.dnas     --check
@@ -63,8 +68,13 @@ make_inputs() { # make_inputs DIR RECORDS: everything that `ways` names
             dnas-tokenize -T tokenizer.json --truncate 60 small.fa -o short.dnas &&
             dnas-view --from-tsv pairs.tsv -o pairs.dnas &&
             dnas-embed -m tnf-canonical small.fa -o embedded.dnas &&
+            cp embedded.dnas labelled.dnas &&
             dnas-kmeans -k 3 embedded.dnas -o clusters.dnas &&
             dnas-view clusters.dnas -o clusters.tsv &&
+            awk -F '\t' -v OFS='\t' 'NR == 1 { print "@SampleID:s\n@@SEQUENCEID", "BINID", "LENGTH" }
+                NR > 1 { print $1, $5, $4 }' clusters.tsv >gold.binning &&
+            awk -F '\t' -v OFS='\t' 'NR == 1 { print "@SampleID:s\n@@SEQUENCEID", "BINID" }
+                NR > 1 { print $1, "bin" $2 }' clusters.tsv >bins.binning &&
             dnas-view --npy matrix.npy embedded.dnas &&
             mkdir model && cp tokenizer.json "$DATA"/golden/dnabert2_tiny/{config.json,model.safetensors} model
     } || exit 99
