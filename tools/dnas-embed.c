@@ -33,22 +33,35 @@ struct embed {
     struct dnas_seq *seq;           /* the input: either this */
     struct dnas_reader *reader;     /* or that */
     struct dnas_features *features; /* the model: either this */
+    struct dnas_kmer_model *kmer;   /* or that */
     struct dnas_bert *bert;         /* or that */
     struct dnas_header header;
     struct dnas_writer *writer;
 };
 
-static size_t all_dims(const struct embed *e)
+/* What embeds by counting k-mers; not for a network. */
+static struct dnas_embed_counts counting(const struct embed *e)
 {
-    return e->features ? dnas_features_dims(e->features) : dnas_bert_get_shape(e->bert)->C;
+    return e->kmer ? dnas_embed_by_kmers(e->kmer) : dnas_embed_by_features(e->features);
 }
 
-static json_t *describe_features(const struct embed *e)
+static size_t all_dims(const struct embed *e)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:b}", "model", dnas_features_name(e->features), "hash",
-                     dnas_features_hash(e->features), "pooling", "frequencies", "truncate_bp",
-                     (json_int_t)e->seq_options.truncate_bp, "keep_case",
-                     (int)e->seq_options.keep_case);
+    return e->bert ? dnas_bert_get_shape(e->bert)->C : counting(e).C;
+}
+
+static const char *model_name(const struct embed *e)
+{
+    return e->bert ? "bert" : e->kmer ? "kmer" : dnas_features_name(e->features);
+}
+
+static json_t *describe_counts(const struct embed *e)
+{
+    const char *hash = e->kmer ? dnas_kmer_model_hash(e->kmer) : dnas_features_hash(e->features);
+
+    return json_pack("{s:s, s:s, s:s, s:I, s:b}", "model", model_name(e), "hash", hash, "pooling",
+                     "frequencies", "truncate_bp", (json_int_t)e->seq_options.truncate_bp,
+                     "keep_case", (int)e->seq_options.keep_case);
 }
 
 /* The same whether tokens were made here or before. */
@@ -73,7 +86,7 @@ static json_t *describe_bert(const struct embed *e)
 
 static json_t *describe(const struct embed *e)
 {
-    json_t *o = e->features ? describe_features(e) : describe_bert(e);
+    json_t *o = e->bert ? describe_bert(e) : describe_counts(e);
 
     json_object_set_new(o, "compat", json_string(compats[e->compat]));
     if (e->reduce > 0)
@@ -180,7 +193,7 @@ static int open_input(struct embed *e, char **paths, int n_paths, struct dnas_er
     if (is_stream == 1)
         dnas_err_set(err,
                      "%s: is a dnas stream, and %s is counted from sequences: give FASTA or FASTQ",
-                     dnas_in_name(in), dnas_features_name(e->features));
+                     dnas_in_name(in), model_name(e));
     dnas_in_close(in);
     return -1;
 }
@@ -194,9 +207,12 @@ static int embed_all(struct embed *e, struct dnas_err *err)
                                 .n_threads = n_threads,
                                 .max_tokens = (size_t)e->max_tokens};
 
-    if (e->features)
-        return dnas_embed_features(e->writer, e->seq, e->features, (size_t)e->reduce, e->type == 1,
-                                   n_threads, err);
+    if (!e->bert) {
+        struct dnas_embed_counts by = counting(e);
+
+        return dnas_embed_counted(e->writer, e->seq, &by, (size_t)e->reduce, e->type == 1,
+                                  n_threads, err);
+    }
     b.window_bp = e->reader ? 0 : (size_t)e->window_bp;
     if ((e->reader ? dnas_embed_bert_tokens(&b, e->writer, e->reader, err)
                    : dnas_embed_bert_sequences(&b, e->writer, e->seq, err)) != 0)
@@ -231,15 +247,19 @@ static int open_model(struct embed *e, struct dnas_err *err)
 {
     struct dnas_features_options options = {.compat_dnaberts = e->compat == 1};
 
-    if (dnas_features_is_spec(e->model))
+    if (!e->model || strcmp(e->model, "kmer") == 0)
+        e->kmer = dnas_kmer_model_default(err);
+    else if (dnas_features_is_spec(e->model))
         e->features = dnas_features_new(e->model, &options, err);
+    else if (access(e->model, F_OK) == 0 && dnas_kmer_model_is(e->model))
+        e->kmer = dnas_kmer_model_open(e->model, err);
     else if (access(e->model, F_OK) == 0)
         e->bert = dnas_bert_open(e->model, (enum dnas_bert_precision)e->precision, err);
     else
-        return dnas_usage_error("-m '%s' is neither a file nor one of tnf, tnf-canonical, tnf-k, "
-                                "dna2vec:FILE",
+        return dnas_usage_error("-m '%s' is neither a file nor one of kmer, tnf, tnf-canonical, "
+                                "tnf-k, dna2vec:FILE",
                                 e->model);
-    if (e->features || e->bert)
+    if (e->features || e->kmer || e->bert)
         return -1;
     dnas_msg_error("%s", err->msg);
     return 1;
@@ -250,8 +270,6 @@ static int check(struct embed *e, struct dnas_err *err)
 {
     int status;
 
-    if (!e->model)
-        return dnas_usage_error("no model given: -m tnf-canonical needs no file");
     if (e->device == 2)
         return dnas_usage_error("--device cuda: this build has no CUDA; use --device cpu");
     if (e->resume && !dnas_out_uses_part(e->common.output))
@@ -264,19 +282,20 @@ static int check(struct embed *e, struct dnas_err *err)
     status = open_model(e, err);
     if (status >= 0)
         return status;
-    if (e->features && e->precision == 1)
-        return dnas_usage_error("--precision is for networks; %s counts whole numbers", e->model);
-    if (e->features && (e->window_bp >= 0 || e->max_tokens > 0))
+    if (!e->bert && e->precision == 1)
+        return dnas_usage_error("--precision is for networks; %s counts whole numbers",
+                                model_name(e));
+    if (!e->bert && (e->window_bp >= 0 || e->max_tokens > 0))
         return dnas_usage_error("--window and --max-tokens are for networks; %s counts whole "
                                 "sequences",
-                                e->model);
+                                model_name(e));
     if (e->bert && e->max_tokens > 0 && dnas_bert_tokenizer(e->bert) &&
         (size_t)e->max_tokens < dnas_bpe_n_specials(dnas_bert_tokenizer(e->bert)))
         return dnas_usage_error("--max-tokens %lld leaves no room for the special tokens",
                                 (long long)e->max_tokens);
     if ((size_t)e->reduce > all_dims(e))
         return dnas_usage_error("--reduce %lld is more than the %zu dimensions of %s",
-                                (long long)e->reduce, all_dims(e), e->model);
+                                (long long)e->reduce, all_dims(e), e->model ? e->model : "kmer");
     return dnas_seq_opt_resolve(&e->seq_opt, &e->seq_options);
 }
 
@@ -285,6 +304,7 @@ static void release(struct embed *e)
     dnas_seq_close(e->seq);
     dnas_reader_close(e->reader);
     dnas_bert_close(e->bert);
+    dnas_kmer_model_free(e->kmer);
     dnas_features_free(e->features);
     dnas_header_release(&e->header);
     dnas_seq_opt_release(&e->seq_opt);
@@ -296,7 +316,8 @@ int main(int argc, char **argv)
     struct embed e = {.window_bp = -1};
     const struct dnas_opt opts[] = {
         {'m', "model", "MODEL", DNAS_OPT_TEXT, &e.model, 0, 0, NULL,
-         "tnf, tnf-canonical, tnf-k, dna2vec:FILE.npy, or a model's file or folder"},
+         "kmer (the model that ships), tnf, tnf-canonical, tnf-k, dna2vec:FILE.npy, or a model's "
+         "file or folder [kmer]"},
         {'d', "device", "DEVICE", DNAS_OPT_CHOICE, &e.device, 0, 0, devices,
          "auto, cpu or cuda; auto may fall back"},
         {0, "precision", "TYPE", DNAS_OPT_CHOICE, &e.precision, 0, 0, precisions,
@@ -323,7 +344,7 @@ int main(int argc, char **argv)
         .max_operands = -1,
         .writes_stream = true,
         .opts = opts,
-        .example = "dnas-embed -m tnf-canonical contigs.fa.gz | dnas-kmeans -k 20 > clusters.dnas",
+        .example = "dnas-embed contigs.fa.gz | dnas-kmeans -k 20 > clusters.dnas",
     };
     struct dnas_err err = {""};
     char **paths;
