@@ -282,9 +282,12 @@ struct dnas_kmer_model *dnas_train_kmer(const struct dnas_train_kmer *t, char *c
         j->x = dnas_xalloc(BATCH, j->I * sizeof(*j->x));
         j->counts = dnas_xalloc((size_t)t->n_threads,
                                 dnas_kmer_profile_n_counts(j->profile) * sizeof(*j->counts));
-        if (read_all(j, paths, n_paths, &report->n_records, err) == 0 &&
-            dnas_kmer_fit_map(j->fit, &report->map, t->dims, t->ridge, err) == 0)
-            m = make_model(t, &report->map, err);
+        if (read_all(j, paths, n_paths, &report->n_records, err) == 0) {
+            if (dnas_kmer_fit_map(j->fit, &report->map, t->dims, t->ridge, err) == 0)
+                m = make_model(t, &report->map, err);
+            else if (n_paths == 1)
+                dnas_err_at(err, "%s: ", paths[0]);
+        }
     }
     if (!m)
         dnas_kmer_map_release(&report->map);

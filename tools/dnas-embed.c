@@ -316,8 +316,7 @@ int main(int argc, char **argv)
     struct embed e = {.window_bp = -1};
     const struct dnas_opt opts[] = {
         {'m', "model", "MODEL", DNAS_OPT_TEXT, &e.model, 0, 0, NULL,
-         "kmer (the model that ships), tnf, tnf-canonical, tnf-k, dna2vec:FILE.npy, or a model's "
-         "file or folder [kmer]"},
+         "kmer, tnf, tnf-canonical, tnf-k, dna2vec:FILE.npy, or a model's file or folder [kmer]"},
         {'d', "device", "DEVICE", DNAS_OPT_CHOICE, &e.device, 0, 0, devices,
          "auto, cpu or cuda; auto may fall back"},
         {0, "precision", "TYPE", DNAS_OPT_CHOICE, &e.precision, 0, 0, precisions,

@@ -7,6 +7,7 @@
  */
 #include <jansson.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/msg.h"
 #include "common/opt.h"
@@ -43,7 +44,6 @@ static char *program_line(const struct train *t, const struct dnas_tool *tool)
 
 /* ---- --arch kmer ---- */
 
-/* What the table of options cannot check.  -1 to go on, or the exit status. */
 static int check_kmer(struct train *t, struct dnas_err *err)
 {
     if (dnas_train_kmer_parse(&t->kmer, t->k, t->transform, t->length, err) != 0)
@@ -75,6 +75,7 @@ static void report_kmer(const struct dnas_train_kmer_report *r, const struct tra
     if (map->O < t->kmer.dims)
         dnas_msg_note("%llu species give %zu dimensions, not %zu",
                       (unsigned long long)map->n_classes, map->O, t->kmer.dims);
+    dnas_msg_closing(r->n_records, "sequences");
 }
 
 static int run_kmer(struct train *t, const struct dnas_tool *tool, char **paths, int n_paths,
@@ -87,11 +88,10 @@ static int run_kmer(struct train *t, const struct dnas_tool *tool, char **paths,
 
     if (!m)
         return -1;
-    report_kmer(&report, t);
     pg = program_line(t, tool);
     status = dnas_kmer_model_write(m, t->common.output, pg, err);
     if (status == 0)
-        dnas_msg_closing(report.n_records, "sequences");
+        report_kmer(&report, t);
     free(pg);
     dnas_kmer_map_release(&report.map);
     dnas_kmer_model_free(m);
@@ -100,8 +100,13 @@ static int run_kmer(struct train *t, const struct dnas_tool *tool, char **paths,
 
 /* ---- all ---- */
 
+/* What the table of options cannot check.  -1 to go on, or the exit status. */
 static int check(struct train *t, struct dnas_err *err)
 {
+    if (!t->common.output && isatty(STDOUT_FILENO)) {
+        dnas_msg_error("standard output is a terminal: redirect it, use -o FILE");
+        return 1;
+    }
     switch ((enum arch)t->arch) {
     case ARCH_KMER:
         return check_kmer(t, err);
@@ -124,7 +129,7 @@ int main(int argc, char **argv)
     struct train t = {.seed = 1,
                       .k = "4,5",
                       .transform = "sqrt",
-                      .length = "1000-20000",
+                      .length = "2000-20000",
                       .dims = 64,
                       .windows = 100,
                       .kmer.ridge = -1};
@@ -144,12 +149,11 @@ int main(int argc, char **argv)
         {0, "dims", "N", DNAS_OPT_INT, &t.dims, 1, 4096, NULL,
          "kmer: dimensions of the embedding"},
         {0, "ridge", "SHARE", DNAS_OPT_REAL, &t.kmer.ridge, 0, 1000, NULL,
-         "kmer: added to the variances within species, as a share of the largest; else chosen on "
-         "held-out genera"},
+         "kmer: added to variances, as a share of the largest [chosen on held-out genera]"},
         {0, "windows", "N", DNAS_OPT_INT, &t.windows, 2, 1e6, NULL,
          "kmer: windows drawn of each species"},
-        {0, "length", "BP|LO-HI", DNAS_OPT_TEXT, &t.length, 0, 0, NULL,
-         "kmer: letters of a window"},
+        {0, "length", "RANGE", DNAS_OPT_TEXT, &t.length, 0, 0, NULL,
+         "kmer: letters of a window, BP or LO-HI"},
         {0, "labels", "FILE", DNAS_OPT_TEXT, &t.labels_path, 0, 0, NULL,
          "kmer: take species from a TSV of id and label, before label= in the headers"},
         {0},
