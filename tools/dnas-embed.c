@@ -11,6 +11,7 @@
 
 #include "common/embed.h"
 #include "common/embed_bert.h"
+#include "common/kmer_adapt.h"
 #include "common/msg.h"
 #include "common/opt.h"
 #include "common/provenance.h"
@@ -27,7 +28,7 @@ struct embed {
     struct dnas_seq_opt seq_opt;
     struct dnas_seq_options seq_options;
     const char *model;
-    int device, precision, type, compat;
+    int device, precision, type, compat, adapt;
     int64_t reduce, window_bp, max_tokens;
     bool resume;
     struct dnas_seq *seq;           /* the input: either this */
@@ -89,6 +90,8 @@ static json_t *describe(const struct embed *e)
     json_t *o = e->bert ? describe_bert(e) : describe_counts(e);
 
     json_object_set_new(o, "compat", json_string(compats[e->compat]));
+    if (e->adapt)
+        json_object_set_new(o, "adapt", json_string(dnas_kmer_adapts[e->adapt]));
     if (e->reduce > 0)
         json_object_set_new(o, "reduce", json_integer(e->reduce));
     json_object_set_new(o, "precision", json_string(precisions[e->precision]));
@@ -222,14 +225,30 @@ static int embed_all(struct embed *e, struct dnas_err *err)
     return 0;
 }
 
+/* --adapt: the model becomes one of this input. */
+static int adapt(struct embed *e, char **paths, int n_paths, struct dnas_err *err)
+{
+    struct dnas_kmer_model *m;
+
+    if (!e->adapt)
+        return 0;
+    m = dnas_kmer_adapt(e->kmer, (enum dnas_kmer_adapt_how)e->adapt, paths, n_paths,
+                        &e->seq_options, (int)e->common.threads, err);
+    if (!m)
+        return -1;
+    dnas_kmer_model_free(e->kmer);
+    e->kmer = m;
+    return 0;
+}
+
 static int run(struct embed *e, const struct dnas_tool *tool, char **paths, int n_paths,
                struct dnas_err *err)
 {
     struct dnas_writer *w;
     uint64_t n_rows;
 
-    if (open_input(e, paths, n_paths, err) != 0 || open_writer(e, tool, err) != 0 ||
-        embed_all(e, err) != 0)
+    if (adapt(e, paths, n_paths, err) != 0 || open_input(e, paths, n_paths, err) != 0 ||
+        open_writer(e, tool, err) != 0 || embed_all(e, err) != 0)
         return -1;
     w = e->writer;
     e->writer = NULL; /* finishing frees it, whatever comes */
@@ -289,6 +308,8 @@ static int check(struct embed *e, struct dnas_err *err)
         return dnas_usage_error("--window and --max-tokens are for networks; %s counts whole "
                                 "sequences",
                                 model_name(e));
+    if (e->adapt && !e->kmer)
+        return dnas_usage_error("--adapt is for k-mer models; %s is as it is", model_name(e));
     if (e->bert && e->max_tokens > 0 && dnas_bert_tokenizer(e->bert) &&
         (size_t)e->max_tokens < dnas_bpe_n_specials(dnas_bert_tokenizer(e->bert)))
         return dnas_usage_error("--max-tokens %lld leaves no room for the special tokens",
@@ -327,6 +348,8 @@ int main(int argc, char **argv)
          "average neighbouring dimensions down to DIMS"},
         {0, "compat", "WHAT", DNAS_OPT_CHOICE, &e.compat, 0, 0, compats,
          "none, or dnabert-s: tnf-k with the letter order of the paper's code"},
+        {0, "adapt", "HOW", DNAS_OPT_CHOICE, &e.adapt, 0, 0, dnas_kmer_adapts,
+         "k-mer models: none, or fit to halves of the input: own (alone) or shrunk"},
         {0, "window", "BP", DNAS_OPT_INT, &e.window_bp, 0, 1e9, NULL,
          "networks: embed windows of BP letters [10000; 0: none; none with --truncate]"},
         {0, "max-tokens", "N", DNAS_OPT_INT, &e.max_tokens, 1, 1e9, NULL,

@@ -438,7 +438,7 @@ test_what_it_refuses() {
 
 # The model that ships: without -m, by its name, and from its file.
 test_the_model_that_ships() {
-    zcat "$ROOT/examples/genomes.fa.gz" | head -n 4000 >some.fa
+    zcat "$ROOT/examples/genomes.fa.gz" | head -n 4000 | sed '/^>/!s/[^ACGT]/A/g' >some.fa
     dnas-embed --no-pg some.fa -o want.dnas || fail "no default model"
     expect_ok dnas-embed --no-pg -m kmer -t 3 some.fa
     expect_same want.dnas "$TMP/out"
@@ -487,6 +487,35 @@ test_k_mer_models_from_files() {
     sed 's/sqrt/sqrx/' small.safetensors >odd.safetensors
     expect_sentence 1 "^dnas-embed: odd.safetensors: the config's transform number 1 is not one of" \
         dnas-embed -m odd.safetensors some.fa
+}
+
+# --adapt: one map for the whole input, whatever part of it is embedded.
+test_adapt() {
+    zcat "$ROOT/examples/genomes.fa.gz" | head -n 30000 | sed '/^>/!s/[^ACGT]/A/g' >some.fa
+    local how i
+    dnas-embed --no-pg some.fa -o default.dnas
+    for how in own shrunk; do
+        dnas-embed --no-pg -t 1 --adapt $how some.fa -o $how.dnas || fail "--adapt $how fails"
+        cmp -s $how.dnas default.dnas && fail "--adapt $how changes nothing"
+        expect_ok dnas-embed --no-pg -t 3 --adapt $how some.fa
+        expect_same $how.dnas "$TMP/out"
+        expect_ok dnas-view -H $how.dnas
+        grep -q "\"adapt\": \"$how\"" "$TMP/out" || fail "the header does not say --adapt $how"
+        for i in 1 2; do dnas-embed --no-pg --adapt $how --shard $i/2 some.fa -o part.$i.dnas; done
+        cat part.1.dnas part.2.dnas >both.dnas
+        dnas-view both.dnas >a && dnas-view $how.dnas >b
+        expect_same a b
+        cat $how.dnas default.dnas >mixed.dnas
+        expect_status 1 dnas-view -c mixed.dnas
+        expect_sentence 1 '^dnas-embed: standard input: --adapt reads its input twice' dnas-embed --adapt $how <some.fa
+    done
+    dnas-embed --no-pg --adapt none some.fa -o none.dnas
+    expect_same default.dnas none.dnas
+    head -n 20000 some.fa >other.fa # other sequences, another map
+    dnas-embed --no-pg --adapt own other.fa -o other.dnas
+    cat own.dnas other.dnas >mixed.dnas
+    expect_status 1 dnas-view -c mixed.dnas
+    expect_sentence 2 '--adapt is for k-mer models; tnf is as it is' dnas-embed -m tnf --adapt own some.fa
 }
 
 test_closing_line() {

@@ -155,10 +155,10 @@ test_fewer_dimensions_than_asked() {
 test_command_line() {
     genomes
     local bad
-    for bad in '' 1 7 5,4 4,4 4, ,4 4,x 2,3,4,5,6,6 '4 5'; do
+    for bad in '' 1 7 5,4 4,4 '4,' ',4' 4,x 2,3,4,5,6,6 '4 5'; do
         expect_sentence 2 "-k takes rising numbers from 2 to 6 such as 4,5, not '$bad'" dnas-train -k "$bad" g/Aa_a.fa
     done
-    for bad in '' root sqrt,root sqrt, sqrt,log,log sqr; do
+    for bad in '' root sqrt,root 'sqrt,' sqrt,log,log sqr; do
         expect_sentence 2 "--transform takes one of frequency, sqrt, cbrt, log, or one for each k, not '$bad'" \
             dnas-train --transform "$bad" g/Aa_a.fa
     done
