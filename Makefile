@@ -121,6 +121,9 @@ $(BUILD)/%.$(1).o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 endef
 $(foreach i,$(VECTOR_ISA),$(eval $(call vector_rule,$(i))))
 
+# Taken in by the assembler, which -MMD does not see.
+$(BUILD)/common/default_model.o: common/models/kmer.safetensors
+
 $(BUILD)/libdnas.a: $(LIB_OBJ)
 	@rm -f $@
 	$(call say,AR )$(AR) rcs $@ $^
@@ -175,11 +178,15 @@ lint:
 
 # ---- install ----
 
+# The tools have the default model inside; the file is for other programs.
+MODELS      := common/models/kmer.safetensors
 COMPLETIONS := $(PREFIX)/share/bash-completion/completions
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(COMPLETIONS)
 	install -m 755 $(TOOLS) $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/share/dnas
+	install -m 644 $(MODELS) $(DESTDIR)$(PREFIX)/share/dnas
 	for m in $(MAN); do d=$(DESTDIR)$(PREFIX)/share/man/man$${m##*.}; \
 		install -d $$d && install -m 644 $$m $$d || exit 1; done
 	for t in $(notdir $(TOOLS)); do \

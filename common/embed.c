@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * embed.c - fixed features over batches of letters.  Contract: embed.h.
+ * embed.c - counts of k-mers over batches of letters.  Contract: embed.h.
  *
  * A record inside a batch is embedded by the thread that has the batch.  One
  * that spans batches is counted piece by piece; counts are whole numbers, so
@@ -17,24 +17,24 @@
 #include "kernels/kernels.h"
 
 #define BATCH_LETTERS (512u << 10) /* with the counters, what a core's own cache holds */
-#define N_4MERS 256
 
 struct slot {
     struct dnas_batch batch;
     float *rows; /* [pieces,C] of the records that lie in this batch */
     size_t rows_cap;
-    uint64_t counts[2][N_4MERS]; /* of a record that began before; of one that goes on */
+    uint64_t *counts; /* [2,n_counts] of a record that began before; of one that goes on */
+    uint64_t *whole;  /* [n_counts] of a record that lies here */
     uint64_t done_bytes, total_bytes;
 };
 
 struct job {
     struct dnas_writer *w;
     struct dnas_seq *seq;
-    const struct dnas_features *f;
+    const struct dnas_embed_counts *e;
     size_t dims;
     bool bf16;
     struct slot *slots;
-    uint64_t counts[N_4MERS]; /* of the record that spans batches */
+    uint64_t *counts; /* [n_counts] of the record that spans batches */
     uint64_t length_bp;
     uint16_t *narrow; /* a row as bf16 */
 };
@@ -56,8 +56,9 @@ static bool is_whole(const struct dnas_piece *p)
 
 static int fill(void *ctx, int slot, struct dnas_err *err)
 {
-    static const struct dnas_batch_options options = {.letters = BATCH_LETTERS, .overlap = 3};
     struct job *j = ctx;
+    const struct dnas_batch_options options = {.letters = BATCH_LETTERS,
+                                               .overlap = (size_t)j->e->k - 1};
     struct slot *s = &j->slots[slot];
     int status = dnas_batch_fill(&s->batch, j->seq, &options, err);
 
@@ -67,32 +68,32 @@ static int fill(void *ctx, int slot, struct dnas_err *err)
 
 static void embed_counts(const struct job *j, float *row, const uint64_t *counts)
 {
-    dnas_features_embed(j->f, row, counts);
-    if (j->dims != dnas_features_dims(j->f))
-        dnas_reduce_mean(row, row, dnas_features_dims(j->f), j->dims);
+    j->e->embed(j->e->model, row, counts);
+    if (j->dims != j->e->C)
+        dnas_reduce_mean(row, row, j->e->C, j->dims);
 }
 
 static int work(void *ctx, int slot, int worker, struct dnas_err *err)
 {
     struct job *j = ctx;
     struct slot *s = &j->slots[slot];
-    size_t D = dnas_features_dims(j->f); /* a row before it is reduced */
+    size_t D = j->e->C; /* a row before it is reduced */
+    size_t n_counts = j->e->n_counts;
 
     (void)worker;
     (void)err;
     s->rows = dnas_xgrow(s->rows, &s->rows_cap, s->batch.n_pieces * D, sizeof(*s->rows));
-    memset(s->counts, 0, sizeof(s->counts));
+    memset(s->counts, 0, 2 * n_counts * sizeof(*s->counts));
     for (size_t i = 0; i < s->batch.n_pieces; i++) {
         const struct dnas_piece *p = &s->batch.pieces[i];
         const char *letters = s->batch.letters + p->letters;
 
         if (is_whole(p)) {
-            uint64_t counts[N_4MERS] = {0};
-
-            dnas_cpu_kmer4_count(counts, letters, p->n);
-            embed_counts(j, s->rows + i * D, counts);
+            memset(s->whole, 0, n_counts * sizeof(*s->whole));
+            dnas_cpu_kmer_count(s->whole, letters, p->n, j->e->k);
+            embed_counts(j, s->rows + i * D, s->whole);
         } else {
-            dnas_cpu_kmer4_count(s->counts[p->part == 0], letters, p->n);
+            dnas_cpu_kmer_count(s->counts + (p->part == 0 ? n_counts : 0), letters, p->n, j->e->k);
         }
     }
     return 0;
@@ -120,13 +121,14 @@ static int write_row(struct job *j, const struct slot *s, const struct dnas_piec
 static int drain_part(struct job *j, struct slot *s, const struct dnas_piece *p, float *row,
                       struct dnas_err *err)
 {
-    const uint64_t *counts = s->counts[p->part == 0];
+    size_t n_counts = j->e->n_counts;
+    const uint64_t *counts = s->counts + (p->part == 0 ? n_counts : 0);
 
     if (p->part == 0) {
-        memset(j->counts, 0, sizeof(j->counts));
+        memset(j->counts, 0, n_counts * sizeof(*j->counts));
         j->length_bp = 0;
     }
-    for (int k = 0; k < N_4MERS; k++)
+    for (size_t k = 0; k < n_counts; k++)
         j->counts[k] += counts[k];
     j->length_bp += p->n_new;
     if (!p->is_last)
@@ -139,7 +141,7 @@ static int drain(void *ctx, int slot, struct dnas_err *err)
 {
     struct job *j = ctx;
     struct slot *s = &j->slots[slot];
-    size_t D = dnas_features_dims(j->f);
+    size_t D = j->e->C;
 
     for (size_t i = 0; i < s->batch.n_pieces; i++) {
         const struct dnas_piece *p = &s->batch.pieces[i];
@@ -154,11 +156,33 @@ static int drain(void *ctx, int slot, struct dnas_err *err)
     return 0;
 }
 
-int dnas_embed_features(struct dnas_writer *w, struct dnas_seq *s, const struct dnas_features *f,
-                        size_t dims, bool bf16, int n_threads, struct dnas_err *err)
+static void by_features(const void *model, float *out, const uint64_t *counts)
 {
-    struct job j = {
-        .w = w, .seq = s, .f = f, .dims = dims ? dims : dnas_features_dims(f), .bf16 = bf16};
+    dnas_features_embed(model, out, counts);
+}
+
+struct dnas_embed_counts dnas_embed_by_features(const struct dnas_features *f)
+{
+    return (struct dnas_embed_counts){4, 256, dnas_features_dims(f), by_features, f};
+}
+
+static void by_kmers(const void *model, float *out, const uint64_t *counts)
+{
+    dnas_kmer_model_embed(model, out, counts);
+}
+
+struct dnas_embed_counts dnas_embed_by_kmers(const struct dnas_kmer_model *m)
+{
+    const struct dnas_kmer_profile *p = dnas_kmer_model_profile(m);
+
+    return (struct dnas_embed_counts){dnas_kmer_profile_k(p), dnas_kmer_profile_n_counts(p),
+                                      dnas_kmer_model_dims(m), by_kmers, m};
+}
+
+int dnas_embed_counted(struct dnas_writer *w, struct dnas_seq *s, const struct dnas_embed_counts *e,
+                       size_t dims, bool bf16, int n_threads, struct dnas_err *err)
+{
+    struct job j = {.w = w, .seq = s, .e = e, .dims = dims ? dims : e->C, .bf16 = bf16};
     struct dnas_pipeline p = {.fill = fill,
                               .work = work,
                               .drain = drain,
@@ -168,13 +192,21 @@ int dnas_embed_features(struct dnas_writer *w, struct dnas_seq *s, const struct 
     int status;
 
     j.slots = dnas_xzalloc((size_t)p.n_slots, sizeof(*j.slots));
+    for (int i = 0; i < p.n_slots; i++) {
+        j.slots[i].counts = dnas_xalloc(2 * e->n_counts, sizeof(*j.counts));
+        j.slots[i].whole = dnas_xalloc(e->n_counts, sizeof(*j.counts));
+    }
+    j.counts = dnas_xalloc(e->n_counts, sizeof(*j.counts));
     j.narrow = dnas_xalloc(j.dims, sizeof(*j.narrow));
     status = dnas_pipeline_run(&p, err);
     for (int i = 0; i < p.n_slots; i++) {
         dnas_batch_release(&j.slots[i].batch);
         free(j.slots[i].rows);
+        free(j.slots[i].counts);
+        free(j.slots[i].whole);
     }
     free(j.slots);
+    free(j.counts);
     free(j.narrow);
     return status;
 }

@@ -32,6 +32,7 @@ enum dnas_rng_purpose {
     DNAS_RNG_MIX_LAYER = 17,
     DNAS_RNG_MIX_PARTNER = 18,
     DNAS_RNG_MIX_LAMBDA = 19,
+    DNAS_RNG_KMER_WINDOWS = 20,
     DNAS_RNG_PAIRS_SPECIES = 24,     /* step, row: turn; with --balance size 0, pair */
     DNAS_RNG_PAIRS_WINDOWS = 25,     /* row: pair */
     DNAS_RNG_PAIRS_SPLIT = 26,       /* row: pair, or 0 for the species */

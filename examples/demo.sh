@@ -15,7 +15,7 @@ show() { # show COMMAND: prints it, then runs it
 }
 
 echo "16 genomes from Debian packages, cut into 633 pieces of 2 to 20 kb (examples/README.md)."
-show 'dnas-embed -v -m tnf-canonical examples/genomes.fa.gz -o demo/embeddings.dnas'
+show 'dnas-embed -v examples/genomes.fa.gz -o demo/embeddings.dnas'
 show 'dnas-kmeans -k labels demo/embeddings.dnas -o demo/clusters.dnas'
 show 'dnas-view --rows 1-5 demo/clusters.dnas'
 show 'dnas-ari demo/clusters.dnas | tee demo/scores.tsv'

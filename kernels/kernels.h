@@ -28,6 +28,12 @@ void dnas_cpu_kmer4_count(uint64_t *counts, const char *letters, size_t n);
 /* The same counts by the loop that any processor runs; for tests and benchmarks. */
 void dnas_cpu_kmer4_count_plain(uint64_t *counts, const char *letters, size_t n);
 
+/* The same for k-mers of 1 to DNAS_KMER_MAX letters: counts u64 [4^k], the first letter of a k-mer
+ * in the top bits of its index; pieces of a long text repeat the last k - 1 letters. */
+#define DNAS_KMER_MAX 8
+void dnas_cpu_kmer_count(uint64_t *counts, const char *letters, size_t n, int k);
+void dnas_cpu_kmer_count_plain(uint64_t *counts, const char *letters, size_t n, int k);
+
 enum dnas_letters {
     DNAS_LETTERS_ODD,   /* something that is no letter of the alphabet was met */
     DNAS_LETTERS_ALL,   /* letters only */
@@ -137,6 +143,11 @@ void dnas_cpu_at_least(uint32_t *index, size_t *n_index, const float *v, size_t 
  * Rounded once or twice, as the processor has it. */
 void dnas_cpu_list_nearest(uint32_t *listed, size_t *n_listed, float *score, const float *bias,
                            size_t n, float limit);
+/* out += x w, for one vector: each sum takes the even inputs in their order, the odd ones in
+ * theirs, and then both; the bits depend on nothing else.
+ *   out  f32 [O]      w  f32 [I,O]      x  f32 [I]      may not overlap
+ * O must be a multiple of 16, else a bug. */
+void dnas_cpu_dense_add(float *out, const float *w, const float *x, size_t O, size_t I);
 
 /* ---- a network of BERT's kind, forward ---- */
 

@@ -11,6 +11,7 @@
 
 #include "common/embed.h"
 #include "common/embed_bert.h"
+#include "common/kmer_adapt.h"
 #include "common/msg.h"
 #include "common/opt.h"
 #include "common/provenance.h"
@@ -28,29 +29,42 @@ struct embed {
     struct dnas_seq_opt seq_opt;
     struct dnas_seq_options seq_options;
     const char *model;
-    int device, precision, type, compat;
+    int device, precision, type, compat, adapt;
     int64_t reduce, window_bp, max_tokens;
     bool resume;
     struct dnas_seq *seq;           /* the input: either this */
     struct dnas_reader *reader;     /* or that, */
     struct dnas_tokens *tokens;     /* row by row */
     struct dnas_features *features; /* the model: either this */
+    struct dnas_kmer_model *kmer;   /* or that */
     struct dnas_bert *bert;         /* or that */
     struct dnas_header header;
     struct dnas_writer *writer;
 };
 
-static size_t all_dims(const struct embed *e)
+/* What embeds by counting k-mers; not for a network. */
+static struct dnas_embed_counts counting(const struct embed *e)
 {
-    return e->features ? dnas_features_dims(e->features) : dnas_bert_get_shape(e->bert)->C;
+    return e->kmer ? dnas_embed_by_kmers(e->kmer) : dnas_embed_by_features(e->features);
 }
 
-static json_t *describe_features(const struct embed *e)
+static size_t all_dims(const struct embed *e)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:b}", "model", dnas_features_name(e->features), "hash",
-                     dnas_features_hash(e->features), "pooling", "frequencies", "truncate_bp",
-                     (json_int_t)e->seq_options.truncate_bp, "keep_case",
-                     (int)e->seq_options.keep_case);
+    return e->bert ? dnas_bert_get_shape(e->bert)->C : counting(e).C;
+}
+
+static const char *model_name(const struct embed *e)
+{
+    return e->bert ? "bert" : e->kmer ? "kmer" : dnas_features_name(e->features);
+}
+
+static json_t *describe_counts(const struct embed *e)
+{
+    const char *hash = e->kmer ? dnas_kmer_model_hash(e->kmer) : dnas_features_hash(e->features);
+
+    return json_pack("{s:s, s:s, s:s, s:I, s:b}", "model", model_name(e), "hash", hash, "pooling",
+                     "frequencies", "truncate_bp", (json_int_t)e->seq_options.truncate_bp,
+                     "keep_case", (int)e->seq_options.keep_case);
 }
 
 /* The same whether tokens were made here or before. */
@@ -75,9 +89,11 @@ static json_t *describe_bert(const struct embed *e)
 
 static json_t *describe(const struct embed *e)
 {
-    json_t *o = e->features ? describe_features(e) : describe_bert(e);
+    json_t *o = e->bert ? describe_bert(e) : describe_counts(e);
 
     json_object_set_new(o, "compat", json_string(compats[e->compat]));
+    if (e->adapt)
+        json_object_set_new(o, "adapt", json_string(dnas_kmer_adapts[e->adapt]));
     if (e->reduce > 0)
         json_object_set_new(o, "reduce", json_integer(e->reduce));
     json_object_set_new(o, "precision", json_string(precisions[e->precision]));
@@ -192,7 +208,7 @@ static int open_input(struct embed *e, char **paths, int n_paths, struct dnas_er
     if (is_stream == 1)
         dnas_err_set(err,
                      "%s: is a dnas stream, and %s is counted from sequences: give FASTA or FASTQ",
-                     dnas_in_name(in), dnas_features_name(e->features));
+                     dnas_in_name(in), model_name(e));
     dnas_in_close(in);
     return -1;
 }
@@ -206,9 +222,12 @@ static int embed_all(struct embed *e, struct dnas_err *err)
                                 .n_threads = n_threads,
                                 .max_tokens = (size_t)e->max_tokens};
 
-    if (e->features)
-        return dnas_embed_features(e->writer, e->seq, e->features, (size_t)e->reduce, e->type == 1,
-                                   n_threads, err);
+    if (!e->bert) {
+        struct dnas_embed_counts by = counting(e);
+
+        return dnas_embed_counted(e->writer, e->seq, &by, (size_t)e->reduce, e->type == 1,
+                                  n_threads, err);
+    }
     b.window_bp = e->reader ? 0 : (size_t)e->window_bp;
     if ((e->reader ? dnas_embed_bert_tokens(&b, e->writer, e->tokens, e->reader, err)
                    : dnas_embed_bert_sequences(&b, e->writer, e->seq, err)) != 0)
@@ -218,14 +237,30 @@ static int embed_all(struct embed *e, struct dnas_err *err)
     return 0;
 }
 
+/* --adapt: the model becomes one of this input. */
+static int adapt(struct embed *e, char **paths, int n_paths, struct dnas_err *err)
+{
+    struct dnas_kmer_model *m;
+
+    if (!e->adapt)
+        return 0;
+    m = dnas_kmer_adapt(e->kmer, (enum dnas_kmer_adapt_how)e->adapt, paths, n_paths,
+                        &e->seq_options, (int)e->common.threads, err);
+    if (!m)
+        return -1;
+    dnas_kmer_model_free(e->kmer);
+    e->kmer = m;
+    return 0;
+}
+
 static int run(struct embed *e, const struct dnas_tool *tool, char **paths, int n_paths,
                struct dnas_err *err)
 {
     struct dnas_writer *w;
     uint64_t n_rows;
 
-    if (open_input(e, paths, n_paths, err) != 0 || open_writer(e, tool, err) != 0 ||
-        embed_all(e, err) != 0)
+    if (adapt(e, paths, n_paths, err) != 0 || open_input(e, paths, n_paths, err) != 0 ||
+        open_writer(e, tool, err) != 0 || embed_all(e, err) != 0)
         return -1;
     w = e->writer;
     e->writer = NULL; /* finishing frees it, whatever comes */
@@ -243,15 +278,19 @@ static int open_model(struct embed *e, struct dnas_err *err)
 {
     struct dnas_features_options options = {.compat_dnaberts = e->compat == 1};
 
-    if (dnas_features_is_spec(e->model))
+    if (!e->model || strcmp(e->model, "kmer") == 0)
+        e->kmer = dnas_kmer_model_default(err);
+    else if (dnas_features_is_spec(e->model))
         e->features = dnas_features_new(e->model, &options, err);
+    else if (access(e->model, F_OK) == 0 && dnas_kmer_model_is(e->model))
+        e->kmer = dnas_kmer_model_open(e->model, err);
     else if (access(e->model, F_OK) == 0)
         e->bert = dnas_bert_open(e->model, (enum dnas_bert_precision)e->precision, err);
     else
-        return dnas_usage_error("-m '%s' is neither a file nor one of tnf, tnf-canonical, tnf-k, "
-                                "dna2vec:FILE",
+        return dnas_usage_error("-m '%s' is neither a file nor one of kmer, tnf, tnf-canonical, "
+                                "tnf-k, dna2vec:FILE",
                                 e->model);
-    if (e->features || e->bert)
+    if (e->features || e->kmer || e->bert)
         return -1;
     dnas_msg_error("%s", err->msg);
     return 1;
@@ -262,8 +301,6 @@ static int check(struct embed *e, struct dnas_err *err)
 {
     int status;
 
-    if (!e->model)
-        return dnas_usage_error("no model given: -m tnf-canonical needs no file");
     if (e->device == 2)
         return dnas_usage_error("--device cuda: this build has no CUDA; use --device cpu");
     if (e->resume && !dnas_out_uses_part(e->common.output))
@@ -276,19 +313,22 @@ static int check(struct embed *e, struct dnas_err *err)
     status = open_model(e, err);
     if (status >= 0)
         return status;
-    if (e->features && e->precision == 1)
-        return dnas_usage_error("--precision is for networks; %s counts whole numbers", e->model);
-    if (e->features && (e->window_bp >= 0 || e->max_tokens > 0))
+    if (!e->bert && e->precision == 1)
+        return dnas_usage_error("--precision is for networks; %s counts whole numbers",
+                                model_name(e));
+    if (!e->bert && (e->window_bp >= 0 || e->max_tokens > 0))
         return dnas_usage_error("--window and --max-tokens are for networks; %s counts whole "
                                 "sequences",
-                                e->model);
+                                model_name(e));
+    if (e->adapt && !e->kmer)
+        return dnas_usage_error("--adapt is for k-mer models; %s is as it is", model_name(e));
     if (e->bert && e->max_tokens > 0 && dnas_bert_tokenizer(e->bert) &&
         (size_t)e->max_tokens < dnas_bpe_n_specials(dnas_bert_tokenizer(e->bert)))
         return dnas_usage_error("--max-tokens %lld leaves no room for the special tokens",
                                 (long long)e->max_tokens);
     if ((size_t)e->reduce > all_dims(e))
         return dnas_usage_error("--reduce %lld is more than the %zu dimensions of %s",
-                                (long long)e->reduce, all_dims(e), e->model);
+                                (long long)e->reduce, all_dims(e), e->model ? e->model : "kmer");
     return dnas_seq_opt_resolve(&e->seq_opt, &e->seq_options);
 }
 
@@ -298,6 +338,7 @@ static void release(struct embed *e)
     dnas_tokens_free(e->tokens);
     dnas_reader_close(e->reader);
     dnas_bert_close(e->bert);
+    dnas_kmer_model_free(e->kmer);
     dnas_features_free(e->features);
     dnas_header_release(&e->header);
     dnas_seq_opt_release(&e->seq_opt);
@@ -309,7 +350,7 @@ int main(int argc, char **argv)
     struct embed e = {.window_bp = -1};
     const struct dnas_opt opts[] = {
         {'m', "model", "MODEL", DNAS_OPT_TEXT, &e.model, 0, 0, NULL,
-         "tnf, tnf-canonical, tnf-k, dna2vec:FILE.npy, or a model's file or folder"},
+         "kmer, tnf, tnf-canonical, tnf-k, dna2vec:FILE.npy, or a model's file or folder [kmer]"},
         {'d', "device", "DEVICE", DNAS_OPT_CHOICE, &e.device, 0, 0, devices,
          "auto, cpu or cuda; auto may fall back"},
         {0, "precision", "TYPE", DNAS_OPT_CHOICE, &e.precision, 0, 0, precisions,
@@ -320,6 +361,8 @@ int main(int argc, char **argv)
          "average neighbouring dimensions down to DIMS"},
         {0, "compat", "WHAT", DNAS_OPT_CHOICE, &e.compat, 0, 0, compats,
          "none, or dnabert-s: tnf-k with the letter order of the paper's code"},
+        {0, "adapt", "HOW", DNAS_OPT_CHOICE, &e.adapt, 0, 0, dnas_kmer_adapts,
+         "k-mer models: none, or fit to halves of the input: own (alone) or shrunk"},
         {0, "window", "BP", DNAS_OPT_INT, &e.window_bp, 0, 1e9, NULL,
          "networks: embed windows of BP letters [10000; 0: none; none with --truncate]"},
         {0, "max-tokens", "N", DNAS_OPT_INT, &e.max_tokens, 1, 1e9, NULL,
@@ -336,7 +379,7 @@ int main(int argc, char **argv)
         .max_operands = -1,
         .writes_stream = true,
         .opts = opts,
-        .example = "dnas-embed -m tnf-canonical contigs.fa.gz | dnas-kmeans -k 20 > clusters.dnas",
+        .example = "dnas-embed contigs.fa.gz | dnas-kmeans -k 20 > clusters.dnas",
     };
     struct dnas_err err = {""};
     char **paths;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * kmer_count.c - counts of 4-mers on the CPU.  Contract: kernels.h.
+ * kmer_count.c - counts of k-mers on the CPU.  Contract: kernels.h.
  *
  * One addition in memory per letter is what limits the plain loop.  With AVX2
  * the letters are packed to two bits, and longer words are counted at every
- * second or fourth position: a 5-mer stands for two 4-mers, a 7-mer for four.
+ * second or fourth position: a 5-mer stands for two 4-mers, a 7-mer for four,
+ * a 6-mer for two 5-mers.
  * The wide histogram is folded at the end; 7-mers pay from LONG_FROM letters.
  * Counts are integers, so both ways give the same result.
  */
@@ -13,19 +14,34 @@
 #include <stdbool.h>
 #include <string.h>
 
-void dnas_cpu_kmer4_count_plain(uint64_t *counts, const char *letters, size_t n)
+#include "common/err.h"
+
+static inline __attribute__((always_inline)) void count_plain(uint64_t *counts, const char *letters,
+                                                              size_t n, unsigned k)
 {
     static const uint8_t code[256] = {['A'] = 4, ['C'] = 5, ['G'] = 6, ['T'] = 7};
-    unsigned word = 0, n_valid = 0;
+    unsigned word = 0, n_valid = 0, mask = (1u << 2 * k) - 1;
 
     for (size_t i = 0; i < n; i++) {
         unsigned c = code[(unsigned char)letters[i]];
 
         n_valid = c ? n_valid + 1 : 0;
-        word = (word << 2 | (c & 3)) & 255;
-        if (n_valid >= 4)
+        word = (word << 2 | (c & 3)) & mask;
+        if (n_valid >= k)
             counts[word]++;
     }
+}
+
+void dnas_cpu_kmer4_count_plain(uint64_t *counts, const char *letters, size_t n)
+{
+    count_plain(counts, letters, n, 4);
+}
+
+void dnas_cpu_kmer_count_plain(uint64_t *counts, const char *letters, size_t n, int k)
+{
+    if (k < 1 || k > DNAS_KMER_MAX)
+        DNAS_BUG("%d-mers", k);
+    count_plain(counts, letters, n, (unsigned)k);
 }
 
 #if defined(__x86_64__)
@@ -327,10 +343,125 @@ void dnas_cpu_kmer4_count(uint64_t *counts, const char *letters, size_t n)
         count_long(counts, letters, n);
 }
 
+/* ---- 5-mers ---- */
+
+/* Letters in one go: a counter of 16 bits takes at most one of 2 positions. */
+#define SEGMENT6 (65535 * 2 / BLOCK * BLOCK)
+/* Clearing and folding 4096 counters costs what is won on about so many letters. */
+#define BY6_FROM 2000
+
+struct histogram6 {
+    uint16_t by6[4096]; /* 6-mers at each second letter */
+    uint32_t by5[1024]; /* 5-mers beside an invalid letter */
+};
+
+/* The words of 8 letters that begin at each fourth letter of cur, in the order of words_of_7. */
+AVX2_INLINE void words_of_8(uint16_t words[32], const struct block *cur, const struct block *next)
+{
+    __m256i seam = _mm256_permute2x128_si256(next->packed, cur->packed, 0x21);
+
+    _mm256_store_si256((__m256i *)words, cur->packed);
+    _mm256_store_si256((__m256i *)(words + 16), _mm256_alignr_epi8(cur->packed, seam, 15));
+}
+
+/* Half a block with an invalid letter in it or behind it, window by window. */
+AVX2 static void add_windows5(struct histogram6 *h, const uint16_t words[32], int half,
+                              uint64_t valid, uint64_t after)
+{
+    uint64_t windows = valid & (valid >> 1 | after << 63) & (valid >> 2 | after << 62) &
+                       (valid >> 3 | after << 61) & (valid >> 4 | after << 60);
+
+    for (; windows; windows &= windows - 1) {
+        int at = __builtin_ctzll(windows);
+
+        h->by5[words[word_at(half * 16 + at / 4)] >> (6 - 2 * (at % 4)) & 1023]++;
+    }
+}
+
+/* A word of 8 letters holds two of the 6-mers. */
+AVX2_INLINE void add_quad6(struct histogram6 *h, const uint16_t *words)
+{
+    uint64_t quad;
+
+    memcpy(&quad, words, sizeof quad);
+    for (int i = 0; i < 4; i++, quad >>= 16) {
+        h->by6[quad >> 4 & 4095]++;
+        h->by6[quad & 4095]++;
+    }
+}
+
+/* The last word of a half ends with the fourth letter of the next. */
+AVX2_INLINE void add_half6(struct histogram6 *h, const uint16_t words[32], int half, uint64_t valid,
+                           uint64_t after)
+{
+    int first = half ? 0 : 8;
+
+    if ((valid & (after | ~(uint64_t)15)) != UINT64_MAX) {
+        add_windows5(h, words, half, valid, after);
+        return;
+    }
+    add_quad6(h, words + first);
+    add_quad6(h, words + first + 4);
+    add_quad6(h, words + first + 16);
+    add_quad6(h, words + first + 20);
+}
+
+AVX2_INLINE void fold6(uint64_t *counts, const struct histogram6 *h)
+{
+    for (int i = 0; i < 1024; i += 8) {
+        uint32_t sum[8];
+
+        store8(sum, _mm256_add_epi32(
+                        _mm256_add_epi32(sum_first_w(h->by6 + i, 1024), sum_last_w(h->by6 + 4 * i)),
+                        load8(h->by5 + i)));
+        for (int j = 0; j < 8; j++)
+            counts[i + j] += sum[j];
+    }
+}
+
+AVX2 static void count5(uint64_t *counts, const char *letters, size_t n)
+{
+    struct histogram6 h;
+
+    for (size_t at = 0; at < n; at += SEGMENT6) {
+        size_t n_here = n - at < SEGMENT6 ? n - at : SEGMENT6;
+        struct block cur, next;
+
+        memset(&h, 0, sizeof h);
+        load_block(&cur, letters + at, n - at);
+        for (size_t begin = at; begin < at + n_here; begin += BLOCK) {
+            size_t end = begin + BLOCK < n ? begin + BLOCK : n;
+            _Alignas(32) uint16_t words[32];
+
+            load_block(&next, letters + end, n - end);
+            words_of_8(words, &cur, &next);
+            add_half6(&h, words, 0, cur.valid[0], cur.valid[1]);
+            add_half6(&h, words, 1, cur.valid[1], next.valid[0]);
+            cur = next;
+        }
+        fold6(counts, &h);
+    }
+}
+
+void dnas_cpu_kmer_count(uint64_t *counts, const char *letters, size_t n, int k)
+{
+    if (k == 4)
+        dnas_cpu_kmer4_count(counts, letters, n);
+    else if (k == 5 && n >= BY6_FROM && __builtin_cpu_supports("avx2"))
+        count5(counts, letters, n);
+    else
+        dnas_cpu_kmer_count_plain(counts, letters, n, k);
+}
+
 #else
 
 void dnas_cpu_kmer4_count(uint64_t *counts, const char *letters, size_t n)
 {
     dnas_cpu_kmer4_count_plain(counts, letters, n);
+}
+
+void dnas_cpu_kmer_count(uint64_t *counts, const char *letters, size_t n, int k)
+{
+    dnas_cpu_kmer_count_plain(counts, letters, n, k);
 }
 #endif

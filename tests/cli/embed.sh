@@ -543,13 +543,94 @@ test_zstd() {
 
 test_what_it_refuses() {
     printf '>a\nACGT\n' >a.fa
-    expect_sentence 2 'no model given: -m tnf-canonical needs no file' dnas-embed a.fa
-    expect_sentence 2 "-m 'x' is (none of|neither a file nor one of) tnf, tnf-canonical, tnf-k, dna2vec:FILE" dnas-embed -m x a.fa
+    expect_sentence 2 "-m 'x' is neither a file nor one of kmer, tnf, tnf-canonical, tnf-k, dna2vec:FILE" dnas-embed -m x a.fa
     expect_sentence 2 '--device cuda' dnas-embed -m tnf -d cuda a.fa
     dnas-embed -m tnf a.fa -o a.dnas
     expect_sentence 1 '^dnas-embed: a.dnas: is a dnas stream, and tnf is counted from sequences' dnas-embed -m tnf a.dnas
     expect_ok dnas-embed -m tnf -d auto a.fa
     expect_ok dnas-embed -m tnf -d cpu a.fa
+}
+
+# The model that ships: without -m, by its name, and from its file.
+test_the_model_that_ships() {
+    zcat "$ROOT/examples/genomes.fa.gz" | head -n 4000 | sed '/^>/!s/[^ACGT]/A/g' >some.fa
+    dnas-embed --no-pg some.fa -o want.dnas || fail "no default model"
+    expect_ok dnas-embed --no-pg -m kmer -t 3 some.fa
+    expect_same want.dnas "$TMP/out"
+    expect_ok dnas-embed --no-pg -m "$ROOT/common/models/kmer.safetensors" -t 1 some.fa
+    expect_same want.dnas "$TMP/out"
+    expect_ok dnas-view -H want.dnas
+    grep -q '"model": "kmer"' "$TMP/out" || fail "the header names no model"
+    grep -q '"truncate_bp": 0' "$TMP/out" || fail "the header does not say what was counted"
+    dnas-embed --no-pg --truncate 3000 some.fa -o cut.dnas
+    awk '/^>/ { print; n = 0; next } n < 3000 { s = substr($0, 1, 3000 - n); n += length(s); print s }' some.fa >cut.fa
+    dnas-embed --no-pg cut.fa -o same.dnas
+    dnas-view cut.dnas >a && dnas-view same.dnas >b
+    expect_same a b
+    # Either strand, to the byte.
+    awk '/^>/ { if (s) print h "\n" s; h = $1; s = ""; next } { s = s $0 } END { print h "\n" s }' some.fa >one.fa
+    while read -r line; do
+        case $line in '>'*) echo "$line" ;; *) rev <<<"$line" | tr ACGT TGCA ;; esac
+    done <one.fa >rc.fa
+    dnas-embed --no-pg one.fa -o one.dnas && dnas-embed --no-pg rc.fa -o rc.dnas
+    cmp -s one.fa rc.fa && fail "the other strand is the same"
+    expect_same one.dnas rc.dnas
+    # Longer than a batch, and alone or among others.
+    awk 'BEGIN { x = 4; print ">long"; for (i = 0; i < 30000; i++) { t = ""
+        for (k = 0; k < 50; k++) { x = (x * 16807) % 2147483647; t = t substr("ACGT", int(x / 16) % 4 + 1, 1) }
+        print t } }' >long.fa
+    dnas-embed --no-pg long.fa | dnas-view >alone
+    cat long.fa some.fa | dnas-embed --no-pg | dnas-view | head -n 2 >among
+    expect_same alone among
+    printf '>none\nACGT\n' | dnas-embed --no-pg | dnas-view | cut -f 2- | tail -n 1 | tr '\t' '\n' >zero
+    [ "$(grep -vc '^0$' zero)" = 2 ] || fail "not zero without a 5-mer: $(head -n 3 zero)" # length and label
+    expect_sentence 2 '--window and --max-tokens are for networks; kmer counts' dnas-embed --window 100 some.fa
+    expect_sentence 2 '--reduce 65 is more than the 64 dimensions of kmer' dnas-embed --reduce 65 some.fa
+    expect_sentence 1 '^dnas-embed: want.dnas: is a dnas stream, and kmer is counted from sequences' dnas-embed want.dnas
+}
+
+# A model of another kind, one that is cut, and embeddings of two models in one stream.
+test_k_mer_models_from_files() {
+    zcat "$ROOT/examples/genomes.fa.gz" | head -n 4000 >some.fa
+    dnas-train -q --arch kmer -k 3 --dims 4 --ridge 0.01 -o small.safetensors "$ROOT/examples/genomes.fa.gz"
+    expect_ok dnas-embed -m small.safetensors some.fa -o small.dnas
+    dnas-embed some.fa -o default.dnas
+    cat small.dnas default.dnas >both.dnas
+    expect_status 1 dnas-view -c both.dnas
+    head -c 300 small.safetensors >cut.safetensors
+    expect_sentence 1 '^dnas-embed: cut.safetensors: ' dnas-embed -m cut.safetensors some.fa
+    sed 's/sqrt/sqrx/' small.safetensors >odd.safetensors
+    expect_sentence 1 "^dnas-embed: odd.safetensors: the config's transform number 1 is not one of" \
+        dnas-embed -m odd.safetensors some.fa
+}
+
+# --adapt: one map for the whole input, whatever part of it is embedded.
+test_adapt() {
+    zcat "$ROOT/examples/genomes.fa.gz" | head -n 30000 | sed '/^>/!s/[^ACGT]/A/g' >some.fa
+    local how i
+    dnas-embed --no-pg some.fa -o default.dnas
+    for how in own shrunk; do
+        dnas-embed --no-pg -t 1 --adapt $how some.fa -o $how.dnas || fail "--adapt $how fails"
+        cmp -s $how.dnas default.dnas && fail "--adapt $how changes nothing"
+        expect_ok dnas-embed --no-pg -t 3 --adapt $how some.fa
+        expect_same $how.dnas "$TMP/out"
+        expect_ok dnas-view -H $how.dnas
+        grep -q "\"adapt\": \"$how\"" "$TMP/out" || fail "the header does not say --adapt $how"
+        for i in 1 2; do dnas-embed --no-pg --adapt $how --shard $i/2 some.fa -o part.$i.dnas; done
+        cat part.1.dnas part.2.dnas >both.dnas
+        dnas-view both.dnas >a && dnas-view $how.dnas >b
+        expect_same a b
+        cat $how.dnas default.dnas >mixed.dnas
+        expect_status 1 dnas-view -c mixed.dnas
+        expect_sentence 1 '^dnas-embed: standard input: --adapt reads its input twice' dnas-embed --adapt $how <some.fa
+    done
+    dnas-embed --no-pg --adapt none some.fa -o none.dnas
+    expect_same default.dnas none.dnas
+    head -n 20000 some.fa >other.fa # other sequences, another map
+    dnas-embed --no-pg --adapt own other.fa -o other.dnas
+    cat own.dnas other.dnas >mixed.dnas
+    expect_status 1 dnas-view -c mixed.dnas
+    expect_sentence 2 '--adapt is for k-mer models; tnf is as it is' dnas-embed -m tnf --adapt own some.fa
 }
 
 test_closing_line() {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_kmer_count.c - dnas_cpu_kmer4_count against the definition, window by window.
+ * test_kmer_count.c - counts of k-mers against the definition, window by window.
  */
 #include "kernels/kernels.h"
 
@@ -12,13 +12,13 @@
 #define GUARD 16
 
 /* The contract, one window at a time. */
-static void by_definition(uint64_t *counts, const char *letters, size_t n)
+static void by_definition(uint64_t *counts, const char *letters, size_t n, int k)
 {
-    for (size_t i = 0; i + 4 <= n; i++) {
+    for (size_t i = 0; i + (size_t)k <= n; i++) {
         size_t index = 0;
         bool valid = true;
 
-        for (size_t j = 0; j < 4; j++) {
+        for (size_t j = 0; j < (size_t)k; j++) {
             const char *at = letters[i + j] ? strchr("ACGT", letters[i + j]) : NULL;
 
             valid = valid && at;
@@ -29,29 +29,53 @@ static void by_definition(uint64_t *counts, const char *letters, size_t n)
     }
 }
 
+static void count4(uint64_t *counts, const char *letters, size_t n, int k)
+{
+    (void)k;
+    dnas_cpu_kmer4_count(counts, letters, n);
+}
+
+static void count4_plain(uint64_t *counts, const char *letters, size_t n, int k)
+{
+    (void)k;
+    dnas_cpu_kmer4_count_plain(counts, letters, n);
+}
+
 /* Counts are added to, canaries around them stay, the letters end where an allocation ends (for
  * the address sanitizer), `shift` bytes off its start. */
-static bool agrees(void (*count)(uint64_t *, const char *, size_t), const char *text, size_t n,
-                   size_t shift)
+static bool agrees(void (*count)(uint64_t *, const char *, size_t, int), int k, const char *text,
+                   size_t n, size_t shift)
 {
-    uint64_t got[GUARD + 256 + GUARD], want[GUARD + 256 + GUARD];
+    size_t n_counts = (size_t)1 << 2 * k, size = GUARD + n_counts + GUARD;
+    uint64_t *got = dnas_xalloc(size, sizeof *got), *want = dnas_xalloc(size, sizeof *want);
     char *copy = dnas_xalloc(n + shift, 1);
+    bool same;
 
     memcpy(copy + shift, text, n);
-    for (size_t i = 0; i < GUARD + 256 + GUARD; i++)
+    for (size_t i = 0; i < size; i++)
         got[i] = want[i] = (uint64_t)i << 40;
-    by_definition(want + GUARD, text, n);
-    count(got + GUARD, copy + shift, n);
+    by_definition(want + GUARD, text, n, k);
+    count(got + GUARD, copy + shift, n, k);
+    same = memcmp(got, want, size * sizeof *got) == 0;
     free(copy);
-    return memcmp(got, want, sizeof got) == 0;
+    free(got);
+    free(want);
+    return same;
+}
+
+static void check_one(void (*count)(uint64_t *, const char *, size_t, int), int k, const char *name,
+                      const char *what, const char *text, size_t n, size_t shift)
+{
+    if (!agrees(count, k, text, n, shift))
+        CHECK_FAIL("%s, k %d, %s: %zu letters at offset %zu (seed %d)", name, k, what, n, shift,
+                   SEED);
 }
 
 static void check_both(const char *what, const char *text, size_t n, size_t shift)
 {
-    if (!agrees(dnas_cpu_kmer4_count, text, n, shift))
-        CHECK_FAIL("%s: %zu letters at offset %zu (seed %d)", what, n, shift, SEED);
-    if (!agrees(dnas_cpu_kmer4_count_plain, text, n, shift))
-        CHECK_FAIL("plain, %s: %zu letters at offset %zu (seed %d)", what, n, shift, SEED);
+    check_one(count4, 4, "kmer4", what, text, n, shift);
+    check_one(count4_plain, 4, "kmer4 plain", what, text, n, shift);
+    check_one(dnas_cpu_kmer_count, 5, "kmer", what, text, n, shift);
 }
 
 /* n letters, each drawn from `alphabet`, one in `one_in` from `rare` (0: none). */
@@ -71,17 +95,20 @@ static char *draw(size_t n, const char *alphabet, const char *rare, uint64_t one
 
 static void test_every_length(void)
 {
-    char *text = draw(1400, "ACGT", "", 0, 1);
+    char *text = draw(2300, "ACGT", "", 0, 1);
 
     for (size_t n = 0; n <= 1400; n++)
         check_both("ACGT", text, n, n % 67);
+    for (size_t n = 2000; n <= 2300; n++)
+        check_one(dnas_cpu_kmer_count, 5, "kmer", "ACGT", text, n, n % 67);
     free(text);
 }
 
 /* About each length at which the way of counting changes. */
 static void test_long(void)
 {
-    static const size_t around[] = {512, 12000, 20000, 65536, 262016, 262144, 524032};
+    static const size_t around[] = {512,    2000,   12000,  20000,  65536,
+                                    130944, 131070, 262016, 262144, 524032};
     char *text = draw(600000, "ACGT", "", 0, 2);
 
     for (size_t i = 0; i < sizeof around / sizeof *around; i++) {
@@ -193,6 +220,22 @@ static void test_in_pieces(void)
     free(text);
 }
 
+/* Every length of words, by the way that is chosen and by the plain one. */
+static void test_every_k(void)
+{
+    char *text = draw(30000, "ACGT", "Nn", 300, 8);
+
+    for (int k = 1; k <= DNAS_KMER_MAX; k++) {
+        static const size_t lengths[] = {0, 1, 4, 8, 9, 700, 2500, 30000};
+
+        for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+            check_one(dnas_cpu_kmer_count, k, "kmer", "any k", text, lengths[i], 1);
+            check_one(dnas_cpu_kmer_count_plain, k, "kmer plain", "any k", text, lengths[i], 1);
+        }
+    }
+    free(text);
+}
+
 int main(void)
 {
     RUN(test_every_length);
@@ -203,5 +246,6 @@ int main(void)
     RUN(test_sprinkled);
     RUN(test_runs);
     RUN(test_in_pieces);
+    RUN(test_every_k);
     return check_done();
 }

@@ -22,8 +22,12 @@ dnas-pairs     small.fa        -n 40 --length 100 --positives mutation --balance
 dnas-pairs     small.fa        --benchmark 5-20 --length 60-100
 dnas-embed     small.fa        -m tnf-canonical
 dnas-embed     small.fa        -m tnf-k --output-type bf16 --zstd
+dnas-embed     small.fa
+dnas-embed     small.fa        -m kmer.safetensors --reduce 1
 dnas-embed     small.fa        -m model --truncate 60
 dnas-embed     short.dnas      -m model
+dnas-train     small.fa        --arch kmer --windows 20 --length 100-300
+dnas-train     pairs.dnas      --arch kmer -k 3 --dims 2 --ridge 0.01
 dnas-kmeans    embedded.dnas   -k 3
 dnas-kmeans    embedded.dnas   -k labels --init random --format tsv
 dnas-kmedoid-bin embedded.dnas
@@ -61,14 +65,23 @@ make_inputs() { # make_inputs DIR RECORDS: everything that `ways` names
         random_fasta "$2" 11 >small.fa
         awk 'NR % 2 && NR < 40 { s = "ACGTTGCAAC" NR; gsub(/[0-9]/, "AC", s); print s ",GATTACA" s }' \
             small.fa >pairs.csv
-        awk 'BEGIN { print "id\tseq_a\tseq_b\tsplit\tlabel"
-            for (i = 1; i <= 300; i++) print "p" i "\tACGTACGTTTGA\tGGATTACA\t" i % 2 "\tx" }' >pairs.tsv
+        # Three species: what is drawn twice as often.
+        awk 'BEGIN { print "id\tseq_a\tseq_b\tsplit\tlabel"; x = 5
+            for (i = 1; i <= 300; i++) {
+                m = "ACGT" substr("ACG", i % 3 + 1, 1) substr("CGT", i % 3 + 1, 1); t = ""
+                for (k = 0; k < 61; k++) {
+                    x = (x * 16807) % 2147483647
+                    t = t (k == 30 ? "\t" : substr(m, int(x / 16) % 6 + 1, 1))
+                }
+                print "p" i "\t" t "\t" (i % 7 == 0) "\tspecies" i % 3
+            } }' >pairs.tsv
         dnas-tokenize --train 60 small.fa -o tokenizer.json &&
             dnas-tokenize -T tokenizer.json small.fa -o tokens.dnas &&
             dnas-tokenize -T tokenizer.json --truncate 60 small.fa -o short.dnas &&
             dnas-view --from-tsv pairs.tsv -o pairs.dnas &&
             dnas-embed -m tnf-canonical small.fa -o embedded.dnas &&
             cp embedded.dnas labelled.dnas &&
+            dnas-train --arch kmer --ridge 0.01 -k 3 small.fa -o kmer.safetensors 2>/dev/null &&
             dnas-kmeans -k 3 embedded.dnas -o clusters.dnas &&
             dnas-view clusters.dnas -o clusters.tsv &&
             awk -F '\t' -v OFS='\t' 'NR == 1 { print "@SampleID:s\n@@SEQUENCEID", "BINID", "LENGTH" }

@@ -18,7 +18,7 @@ writes() {
     on_terminal "$tool ${args[*]} $input"
     ! is_stream screen || fail "a stream on the terminal: $tool ${args[*]}"
     LC_ALL=C grep -q $'[\x01-\x08\x80-\xff]' screen && fail "binary on the terminal: $tool ${args[*]}"
-    if is_stream "$TMP/out" && [ "$tool" != dnas-kmeans ]; then
+    if [ "$tool" = dnas-train ] || { is_stream "$TMP/out" && [ "$tool" != dnas-kmeans ]; }; then
         [ "$(cat status)" = 1 ] || fail "status $(cat status), not 1: $tool ${args[*]} on a terminal"
         grep -q "^$tool: standard output is a terminal: redirect it, use -o FILE" screen ||
             fail "says: $(head -c 300 screen) ($tool ${args[*]})"
@@ -58,7 +58,7 @@ test_input() {
     [ -z "${no_script:-}" ] || { skip "$no_script"; return; }
     mkdir w && cd w && use_inputs
     # Sequences may be typed, and so may PAIRS be awaited from where they are.
-    ways=$(grep -vE '^dnas-(tokenize|embed) ' <<<"$ways") each_way awaits
+    ways=$(grep -vE '^dnas-(tokenize|embed|train) ' <<<"$ways") each_way awaits
 }
 
 # The progress line goes away before anything else is said.

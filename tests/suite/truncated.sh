@@ -90,7 +90,7 @@ garbage() {
     printf 'once upon a time\n' >prose
     for f in noise zeros prose; do refuses $f "garbage"; done
     case $tool:$input in
-    dnas-tokenize:*.dnas | dnas-embed:*.dnas) ;; # take a stream and sequences alike
+    dnas-tokenize:*.dnas | dnas-embed:*.dnas | dnas-train:*.dnas) ;; # take a stream and sequences alike
     *.fa | *.csv) refuses embedded.dnas "a stream of another kind" ;;
     *) refuses small.fa "sequences" ;;
     esac

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * dnas-train - genomes or pairs to a model.
+ *
+ * In:  kmer: FASTA or FASTQ, or PAIRS
+ * Out: a model (safetensors)
+ */
+#include <jansson.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/msg.h"
+#include "common/opt.h"
+#include "common/provenance.h"
+#include "common/train_kmer.h"
+
+enum arch { ARCH_KMER };
+static const char *const archs[] = {"kmer", NULL};
+
+struct train {
+    struct dnas_common common;
+    int arch;
+    int64_t seed;
+    /* --arch kmer */
+    struct dnas_train_kmer kmer;
+    struct dnas_labels labels;
+    const char *k, *transform, *length, *labels_path;
+    int64_t dims, windows;
+};
+
+/* The program line as JSON text, or NULL with --no-pg. */
+static char *program_line(const struct train *t, const struct dnas_tool *tool)
+{
+    struct dnas_header h;
+    char *text = NULL;
+
+    dnas_header_init(&h, DNAS_PAIRS);
+    dnas_provenance_add(&h, NULL, tool, &t->common, &t->seed);
+    if (h.pg)
+        text = json_dumps(h.pg, JSON_COMPACT);
+    dnas_header_release(&h);
+    return text;
+}
+
+/* ---- --arch kmer ---- */
+
+static int check_kmer(struct train *t, struct dnas_err *err)
+{
+    if (dnas_train_kmer_parse(&t->kmer, t->k, t->transform, t->length, err) != 0)
+        return dnas_usage_error("%s", err->msg);
+    t->kmer.dims = (size_t)t->dims;
+    t->kmer.windows = (size_t)t->windows;
+    t->kmer.seed = (uint64_t)t->seed;
+    t->kmer.n_threads = (int)t->common.threads;
+    if (!t->labels_path)
+        return -1;
+    if (dnas_labels_load(&t->labels, t->labels_path, err) != 0) {
+        dnas_msg_error("%s", err->msg);
+        return 1;
+    }
+    t->kmer.labels = &t->labels;
+    return -1;
+}
+
+static void report_kmer(const struct dnas_train_kmer_report *r, const struct train *t)
+{
+    const struct dnas_kmer_map *map = &r->map;
+
+    dnas_msg_verbose("%llu profiles of %llu species, %zu dimensions",
+                     (unsigned long long)map->n_rows, (unsigned long long)map->n_classes, map->O);
+    for (int i = 0; map->chosen && i < DNAS_KMER_N_RIDGES; i++)
+        dnas_msg_verbose("ridge %g: held-out genera %.4f", map->ridges[i], map->score[i]);
+    if (!map->chosen && t->kmer.ridge < 0)
+        dnas_msg_note("too few labelled genera to choose the ridge on: it is %g", map->ridge);
+    if (map->O < t->kmer.dims)
+        dnas_msg_note("%llu species give %zu dimensions, not %zu",
+                      (unsigned long long)map->n_classes, map->O, t->kmer.dims);
+    dnas_msg_closing(r->n_records, "sequences");
+}
+
+static int run_kmer(struct train *t, const struct dnas_tool *tool, char **paths, int n_paths,
+                    struct dnas_err *err)
+{
+    struct dnas_train_kmer_report report;
+    struct dnas_kmer_model *m = dnas_train_kmer(&t->kmer, paths, n_paths, &report, err);
+    char *pg = NULL;
+    int status = -1;
+
+    if (!m)
+        return -1;
+    pg = program_line(t, tool);
+    status = dnas_kmer_model_write(m, t->common.output, pg, err);
+    if (status == 0)
+        report_kmer(&report, t);
+    free(pg);
+    dnas_kmer_map_release(&report.map);
+    dnas_kmer_model_free(m);
+    return status;
+}
+
+/* ---- all ---- */
+
+/* What the table of options cannot check.  -1 to go on, or the exit status. */
+static int check(struct train *t, struct dnas_err *err)
+{
+    if (!t->common.output && isatty(STDOUT_FILENO)) {
+        dnas_msg_error("standard output is a terminal: redirect it, use -o FILE");
+        return 1;
+    }
+    switch ((enum arch)t->arch) {
+    case ARCH_KMER:
+        return check_kmer(t, err);
+    }
+    return 2;
+}
+
+static int run(struct train *t, const struct dnas_tool *tool, char **paths, int n_paths,
+               struct dnas_err *err)
+{
+    switch ((enum arch)t->arch) {
+    case ARCH_KMER:
+        return run_kmer(t, tool, paths, n_paths, err);
+    }
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    struct train t = {.seed = 1,
+                      .k = "4,5",
+                      .transform = "sqrt",
+                      .length = "2000-20000",
+                      .dims = 64,
+                      .windows = 100,
+                      .kmer.ridge = -1};
+    /* clang-format off */
+    const struct dnas_opt opts[] = {
+        {0, "arch", "NAME", DNAS_OPT_CHOICE, &t.arch, 0, 0, archs,
+         "what to train: kmer, a map of k-mer profiles"},
+        {'s', "seed", "N", DNAS_OPT_INT, &t.seed, 0, 9007199254740991.0, NULL,
+         "draws with this seed"},
+        {0, "no-pg", NULL, DNAS_OPT_FLAG, &t.common.no_pg, 0, 0, NULL,
+         "leave this command out of the model"},
+        /* kmer */
+        {'k', "k", "LIST", DNAS_OPT_TEXT, &t.k, 0, 0, NULL,
+         "kmer: count k-mers of these lengths"},
+        {0, "transform", "LIST", DNAS_OPT_TEXT, &t.transform, 0, 0, NULL,
+         "kmer: frequency, sqrt, cbrt or log; one, or one for each k"},
+        {0, "dims", "N", DNAS_OPT_INT, &t.dims, 1, 4096, NULL,
+         "kmer: dimensions of the embedding"},
+        {0, "ridge", "SHARE", DNAS_OPT_REAL, &t.kmer.ridge, 0, 1000, NULL,
+         "kmer: added to variances, as a share of the largest [chosen on held-out genera]"},
+        {0, "windows", "N", DNAS_OPT_INT, &t.windows, 2, 1e6, NULL,
+         "kmer: windows drawn of each species"},
+        {0, "length", "RANGE", DNAS_OPT_TEXT, &t.length, 0, 0, NULL,
+         "kmer: letters of a window, BP or LO-HI"},
+        {0, "labels", "FILE", DNAS_OPT_TEXT, &t.labels_path, 0, 0, NULL,
+         "kmer: take species from a TSV of id and label, before label= in the headers"},
+        {0},
+    };
+    /* clang-format on */
+    const struct dnas_tool tool = {
+        .name = "dnas-train",
+        .summary = "train a model",
+        .operands = "[FILE...]",
+        .max_operands = -1,
+        .writes_stream = false,
+        .opts = opts,
+        .example = "dnas-train --arch kmer -o model.safetensors genomes/*.fa.gz",
+    };
+    struct dnas_err err = {""};
+    char **paths;
+    int n_paths, status;
+
+    dnas_start(argv);
+    status = dnas_opt_parse(&tool, &t.common, argc, argv, &paths, &n_paths);
+    if (status < 0)
+        status = check(&t, &err);
+    if (status < 0) {
+        status = run(&t, &tool, paths, n_paths, &err) == 0 ? 0 : 1;
+        if (status != 0)
+            dnas_msg_error("%s", err.msg);
+    }
+    if (t.labels_path)
+        dnas_labels_release(&t.labels);
+    free(t.common.command_line);
+    return dnas_finish(status);
+}
