@@ -528,7 +528,8 @@ static const char *run_benchmark(struct dnas_benchmark *b, const struct collecti
 
 /* Reads it back as any tool would: how many of each species, all of them what
  * their source says, and none over another. */
-static void read_benchmark(int count[N_SPECIES], const char *file, unsigned low, unsigned high)
+static void read_benchmark(int count[N_SPECIES], const char *file, unsigned low, unsigned high,
+                           bool both_strands)
 {
     static struct {
         int species;
@@ -539,7 +540,7 @@ static void read_benchmark(int count[N_SPECIES], const char *file, unsigned low,
     struct dnas_err err = {""};
     struct dnas_seq *s = dnas_seq_open(NULL, &path, 1, &o, &err);
     FILE *f = fopen(path, "r");
-    size_t n = 0, in_order = 0;
+    size_t n = 0, in_order = 0, n_minus = 0;
 
     memset(count, 0, N_SPECIES * sizeof(*count));
     for (; s && n < 1000 && dnas_seq_next(s, &err) == 1; n++) {
@@ -563,9 +564,13 @@ static void read_benchmark(int count[N_SPECIES], const char *file, unsigned low,
             CHECK(seen[k].species != seen[n].species || strcmp(seen[k].place.name, p->name) != 0 ||
                   seen[k].place.end < p->start || p->end < seen[k].place.start);
         in_order += n > 0 && seen[n].species == seen[n - 1].species;
+        n_minus += p->strand == '-';
     }
     CHECK_STR(err.msg, "");
     CHECK(n > 0 && in_order <= n / 2 + 2); /* species are mixed */
+    CHECK_NEAR((double)n_minus, both_strands ? (double)n / 2 : 0,
+               both_strands ? 5 * sqrt((double)n / 4) : 0);
+    CHECK(!both_strands || n_minus > 0);
     fclose(f);
     dnas_seq_close(s);
 }
@@ -582,7 +587,7 @@ static void test_benchmark(void)
 
     collect(&c, false);
     CHECK_STR(run_benchmark(&b, &c, "b.fa"), "");
-    read_benchmark(count, "b.fa", 100, 100);
+    read_benchmark(count, "b.fa", 100, 100, true);
     /* sp3, sp5 and sp6 have room for 1 or 2. */
     for (int i = 0; i < N_SPECIES; i++)
         CHECK_INT(count[i], i == 3 || i >= 5 ? 0 : 9);
@@ -592,16 +597,21 @@ static void test_benchmark(void)
     /* As many as there is room for. */
     b.per_species = (struct dnas_range){46, 46};
     CHECK_STR(run_benchmark(&b, &c, "b.fa"), "");
-    read_benchmark(count, "b.fa", 100, 100);
+    read_benchmark(count, "b.fa", 100, 100, true);
     CHECK(count[2] == 46 && count[0] == 46 && count[4] == 46 && b.n_species == 3);
     b.per_species = (struct dnas_range){161, 161};
     CHECK_STR(run_benchmark(&b, &c, "b.fa"),
               "none of 7 species has room for 161 sequences of 100 letters or more; try fewer, or "
               "a shorter --length");
+    b.per_species = (struct dnas_range){40, 40};
+    b.both_strands = false;
+    CHECK_STR(run_benchmark(&b, &c, "b.fa"), "");
+    read_benchmark(count, "b.fa", 100, 100, false);
+    b.both_strands = true;
     /* Of a long tail's numbers as many as there is room for, if not too few. */
     b.per_species = (struct dnas_range){2, 1000000};
     CHECK_STR(run_benchmark(&b, &c, "b.fa"), "");
-    read_benchmark(count, "b.fa", 100, 100);
+    read_benchmark(count, "b.fa", 100, 100, true);
     for (int i = 0; i < N_SPECIES; i++)
         CHECK(i == 3 ? count[i] == 0 : count[i] >= 2);
     CHECK(count[5] == 2 && count[6] == 2);
@@ -609,7 +619,7 @@ static void test_benchmark(void)
     b.per_species = (struct dnas_range){2, 400};
     b.length = (struct dnas_range){100, 400};
     CHECK_STR(run_benchmark(&b, &c, "b.fa"), "");
-    read_benchmark(count, "b.fa", 100, 400);
+    read_benchmark(count, "b.fa", 100, 400, true);
     for (int i = 0; i < N_SPECIES; i++)
         CHECK(count[i] == 0 || (count[i] >= 2 && count[i] <= 160));
     free(b.skipped.v);
