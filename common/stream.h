@@ -91,6 +91,10 @@ uint64_t dnas_reader_streams(const struct dnas_reader *r);
 /* Bytes of the file up to the end of what was last returned whole; for files
  * whose frames are blocks (ours) exact with zstd too, not with gzip. */
 uint64_t dnas_reader_offset(const struct dnas_reader *r);
+/* Where in the file the payload starts that was returned last: the first
+ * column's first byte is there, and the others as far from it as in the block.
+ * For plain files. */
+uint64_t dnas_reader_payload_offset(const struct dnas_reader *r);
 /* The XXH3 of the payload that was returned last. */
 uint64_t dnas_reader_block_hash(const struct dnas_reader *r);
 /* The size of the file, or 0 where not known: for progress. */

@@ -386,6 +386,7 @@ static int next_block(struct dnas_reader *r, struct dnas_block *block, struct dn
     if (read_rows(r, &b, block, err) != 0)
         return -1;
     r->block_hash = b.payload_hash;
+    r->payload_bytes = b.payload_bytes;
     stream_put64(hash, b.payload_hash);
     XXH3_64bits_update(r->hashes, hash, sizeof(hash));
     if (dnas_in_settle(r->in, err) != 0)
@@ -433,6 +434,11 @@ uint64_t dnas_reader_streams(const struct dnas_reader *r)
 uint64_t dnas_reader_offset(const struct dnas_reader *r)
 {
     return r->offset;
+}
+
+uint64_t dnas_reader_payload_offset(const struct dnas_reader *r)
+{
+    return r->offset - r->payload_bytes;
 }
 
 uint64_t dnas_reader_block_hash(const struct dnas_reader *r)

@@ -19,7 +19,7 @@ struct dnas_reader {
     uint64_t rows, blocks;     /* of the stream being read */
     uint64_t total_blocks;
     uint64_t offset;
-    uint64_t block_hash;
+    uint64_t block_hash, payload_bytes; /* of the block that was returned last */
     XXH3_state_t *hashes;   /* over the payload hashes of this stream */
     unsigned char *payload; /* 64-byte aligned */
     size_t payload_cap;
