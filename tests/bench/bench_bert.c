@@ -27,13 +27,13 @@
 #include "common/weights.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
+#include "tests/bench/peak.h"
 
 #define L 12
 #define C 768
 #define H 12
 #define F 3072
 #define V 4096
-#define PEAK_SIZE 1536
 
 static const char config[] =
     "{\"model_type\": \"bert\", \"num_hidden_layers\": 12, \"hidden_size\": 768, "
@@ -151,38 +151,6 @@ static void remove_model(char *folder)
     free(folder);
 }
 
-static float *peak_a, *peak_b, *peak_out;
-
-static void product(void *ctx, size_t i, int worker)
-{
-    (void)ctx;
-    (void)i;
-    dnas_cpu_matmul_nt(peak_out + (size_t)worker * PEAK_SIZE * PEAK_SIZE, peak_a, peak_b, PEAK_SIZE,
-                       PEAK_SIZE, PEAK_SIZE);
-}
-
-/* GFLOP/s of large products on all threads together: the best of three. */
-static double peak(int n_threads)
-{
-    size_t n = (size_t)PEAK_SIZE * PEAK_SIZE, n_products = 4 * (size_t)n_threads;
-    double best = 0;
-
-    peak_a = dnas_xzalloc(n, sizeof(float));
-    peak_b = dnas_xzalloc(n, sizeof(float));
-    peak_out = dnas_xzalloc(n * (size_t)n_threads, sizeof(float));
-    for (int k = 0; k < 3; k++) {
-        double from_s = dnas_clock_s(), rate;
-
-        dnas_parallel_for(n_products, n_threads, product, NULL);
-        rate = 2e-9 * (double)n_products * (double)n * PEAK_SIZE / (dnas_clock_s() - from_s);
-        best = rate > best ? rate : best;
-    }
-    free(peak_a);
-    free(peak_b);
-    free(peak_out);
-    return best;
-}
-
 struct bench {
     const struct dnas_bert *bert;
     struct dnas_bert_run **runs;
@@ -201,7 +169,7 @@ static void one_sequence(void *ctx, size_t i, int worker)
 static void row(struct bench *b, size_t T, int n_threads, double seconds)
 {
     double per_token = 2.0 * L * (3.0 * C * C + (double)C * C + 3.0 * F * C);
-    double before = peak(n_threads), after, from_s, took_s;
+    double before = bench_peak(n_threads), after, from_s, took_s;
     clock_t from_cpu;
     double cpu_s;
     uint64_t n_scores = 0;
@@ -224,7 +192,7 @@ static void row(struct bench *b, size_t T, int n_threads, double seconds)
         dnas_bert_run_free(b->runs[i]);
     }
     free(b->runs);
-    after = peak(n_threads);
+    after = bench_peak(n_threads);
     before = before > after ? before : after;
     {
         double linear = per_token * (double)n * (double)T;

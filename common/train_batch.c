@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * train_batch.c - batches of pairs.  Contract: train_batch.h.
+ */
+#include "common/train_batch.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/xmem.h"
+
+/* Masks of validation rows are drawn as in a step that no run reaches. */
+#define VALIDATION_STEP UINT32_MAX
+
+struct dnas_train_batch {
+    const struct dnas_train_bert *t;
+    struct dnas_pair_source *source;
+    struct dnas_bert_step *step;
+    const struct dnas_mlm *masks;
+    size_t L, max_T;
+    size_t n_rows;                 /* of sequences that there is room for */
+    uint16_t *tokens;              /* [n_rows,max_T] */
+    const uint16_t **ids;          /* [n_rows] */
+    size_t *T;                     /* [n_rows] */
+    uint32_t *rows;                /* [n_rows / 2] */
+    uint32_t *label;               /* [n_rows / 2] */
+    uint32_t *perm;                /* [n_rows / 2] */
+    float *lambda;                 /* [n_rows / 2] */
+    struct dnas_bert_guess *guess; /* [n_rows] */
+    uint32_t *position;            /* [n_rows,max_T] */
+    uint16_t *target;              /* [n_rows,max_T] */
+    struct dnas_bert_batch batch;
+};
+
+struct dnas_train_batch *dnas_train_batch_new(const struct dnas_train_bert *t,
+                                              struct dnas_pair_source *source,
+                                              struct dnas_bert_step *step, size_t n_layers,
+                                              const struct dnas_mlm *masks)
+{
+    struct dnas_train_batch *b = dnas_xzalloc(1, sizeof(*b));
+    size_t pairs = t->batch > DNAS_VALIDATION_PAIRS ? t->batch : DNAS_VALIDATION_PAIRS;
+
+    b->t = t;
+    b->source = source;
+    b->step = step;
+    b->masks = masks;
+    b->L = n_layers;
+    b->max_T = dnas_pair_source_max_length(source);
+    b->n_rows = 2 * pairs;
+    b->tokens = dnas_xalloc(b->n_rows * b->max_T, sizeof(*b->tokens));
+    b->ids = dnas_xalloc(b->n_rows, sizeof(*b->ids));
+    b->T = dnas_xalloc(b->n_rows, sizeof(*b->T));
+    b->rows = dnas_xalloc(pairs, sizeof(*b->rows));
+    b->label = dnas_xalloc(pairs, sizeof(*b->label));
+    b->perm = dnas_xalloc(pairs, sizeof(*b->perm));
+    b->lambda = dnas_xalloc(pairs, sizeof(*b->lambda));
+    for (size_t i = 0; i < b->n_rows; i++)
+        b->ids[i] = b->tokens + i * b->max_T;
+    if (!masks)
+        return b;
+    b->guess = dnas_xalloc(b->n_rows, sizeof(*b->guess));
+    b->position = dnas_xalloc(b->n_rows * b->max_T, sizeof(*b->position));
+    b->target = dnas_xalloc(b->n_rows * b->max_T, sizeof(*b->target));
+    return b;
+}
+
+void dnas_train_batch_free(struct dnas_train_batch *b)
+{
+    if (!b)
+        return;
+    free(b->tokens);
+    free(b->ids);
+    free(b->T);
+    free(b->rows);
+    free(b->label);
+    free(b->perm);
+    free(b->lambda);
+    free(b->guess);
+    free(b->position);
+    free(b->target);
+    free(b);
+}
+
+/* Reads the pairs that rows, u32 [B], name. */
+static int read_pairs(struct dnas_train_batch *b, const uint32_t *rows, size_t B,
+                      struct dnas_err *err)
+{
+    for (size_t i = 0; i < 2 * B; i++)
+        if (dnas_pair_source_tokens(b->source, b->tokens + i * b->max_T, &b->T[i], rows[i % B],
+                                    i < B ? 0 : 1, err) != 0)
+            return -1;
+    for (size_t i = 0; i < B; i++)
+        b->label[i] = dnas_pair_source_label(b->source, rows[i]);
+    b->batch = (struct dnas_bert_batch){
+        .B = B, .ids = b->ids, .T = b->T, .label = b->t->ignore_labels ? NULL : b->label};
+    return 0;
+}
+
+/* row: of the first pair, for the draws. */
+static void mask(struct dnas_train_batch *b, uint32_t step, size_t row)
+{
+    size_t B = b->batch.B, max = b->max_T;
+
+    for (size_t i = 0; i < 2 * B; i++) {
+        uint16_t *ids = b->tokens + i * max;
+        uint32_t draw = (uint32_t)(2 * (row + i % B) + i / B);
+        struct dnas_bert_guess *g = &b->guess[i];
+
+        g->position = b->position + i * max;
+        g->target = b->target + i * max;
+        g->n = dnas_draw_mlm(ids, b->position + i * max, b->target + i * max, ids, b->T[i],
+                             b->masks, b->t->seed, step, draw);
+    }
+}
+
+static int learn_mixed(struct dnas_train_batch *b, double *loss, bool at_any_layer, uint32_t step,
+                       struct dnas_err *err)
+{
+    const struct dnas_train_bert *t = b->t;
+    struct dnas_bert_mix mix = {.perm = b->perm, .lambda = b->lambda};
+
+    dnas_draw_mix(b->perm, b->lambda, t->seed, step, b->batch.B, t->mix_group, t->mix_alpha);
+    if (at_any_layer)
+        mix.layer = dnas_draw_mix_layer(t->seed, step, (uint32_t)b->L);
+    return dnas_bert_step_mixed(b->step, loss, &b->batch, &mix, step, err);
+}
+
+int dnas_train_batch_learn(struct dnas_train_batch *b, double *loss, enum dnas_objective objective,
+                           uint32_t epoch, uint64_t index, uint32_t step, struct dnas_err *err)
+{
+    dnas_pair_source_batch(b->source, b->rows, b->t->batch, b->t->seed, epoch, (size_t)index);
+    if (read_pairs(b, b->rows, b->t->batch, err) != 0)
+        return -1;
+    switch (objective) {
+    case DNAS_WSIMCLR:
+        return dnas_bert_step_wsimclr(b->step, loss, &b->batch, step, err);
+    case DNAS_MIMIX:
+        return learn_mixed(b, loss, true, step, err);
+    case DNAS_IMIX:
+        return learn_mixed(b, loss, false, step, err);
+    case DNAS_SUPCON:
+        return dnas_bert_step_supcon(b->step, loss, &b->batch, step, err);
+    case DNAS_MLM:
+        mask(b, step, 0);
+        return dnas_bert_step_mlm(b->step, loss, &b->batch, b->guess, step, err);
+    }
+    DNAS_BUG("objective %d", (int)objective);
+}
+
+int dnas_train_batch_validate(struct dnas_train_batch *b, double *loss,
+                              enum dnas_objective objective, struct dnas_err *err)
+{
+    size_t n = dnas_pair_source_n_validation(b->source), n_done = 0;
+    double sum = 0;
+
+    for (size_t from = 0; from < n; from += DNAS_VALIDATION_PAIRS) {
+        size_t B = n - from < DNAS_VALIDATION_PAIRS ? n - from : DNAS_VALIDATION_PAIRS;
+        double one = 0;
+        int status;
+
+        if (B < 2 && n > 1) /* nothing to tell it apart from */
+            break;
+        for (size_t i = 0; i < B; i++)
+            b->rows[i] = dnas_pair_source_validation(b->source, from + i);
+        if (read_pairs(b, b->rows, B, err) != 0)
+            return -1;
+        if (objective == DNAS_MLM) {
+            mask(b, VALIDATION_STEP, from);
+            status = dnas_bert_loss_mlm(b->step, &one, &b->batch, b->guess, err);
+        } else {
+            status = dnas_bert_loss_wsimclr(b->step, &one, &b->batch, err);
+        }
+        if (status != 0)
+            return dnas_err_at(err, "validation: ");
+        sum += one * (double)B;
+        n_done += B;
+    }
+    *loss = n_done > 0 ? sum / (double)n_done : NAN;
+    return 0;
+}

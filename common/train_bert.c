@@ -1,0 +1,623 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * train_bert.c - a network trained on pairs of token sequences.  Contract: train_bert.h.
+ */
+#include "common/train_bert.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/bert_save.h"
+#include "common/bert_step.h"
+#include "common/io.h"
+#include "common/msg.h"
+#include "common/pair_source.h"
+#include "common/train_batch.h"
+#include "common/train_draw.h"
+#include "common/train_state.h"
+#include "common/xmem.h"
+
+static const char *const objective_names[] = {"wsimclr", "mimix", "imix", "supcon", "mlm"};
+#define N_OBJECTIVES (sizeof(objective_names) / sizeof(*objective_names))
+
+const char *dnas_objective_name(enum dnas_objective o)
+{
+    return objective_names[o];
+}
+
+struct dnas_train_bert dnas_train_bert_defaults(void)
+{
+    return (struct dnas_train_bert){
+        .batch = 48,
+        .max_tokens = 2000,
+        .projection = 128,
+        .temperature = 0.05,
+        .dropout = 0.1,
+        .mix_alpha = 1,
+        .mask_rate = 0.15,
+        .optim = dnas_optim_defaults(),
+        .head_rate = 100,
+        .checkpoint_s = 600,
+        .n_threads = 1,
+    };
+}
+
+int dnas_train_bert_curriculum(struct dnas_train_bert *t, const char *text, struct dnas_err *err)
+{
+    t->n_phases = 0;
+    for (const char *at = text; *at;) {
+        size_t n = strcspn(at, ",:"), o = 0;
+        unsigned long epochs = 1;
+        char *end = (char *)at + n;
+
+        while (o < N_OBJECTIVES &&
+               (strlen(objective_names[o]) != n || strncmp(objective_names[o], at, n) != 0))
+            o++;
+        if (o == N_OBJECTIVES)
+            return dnas_err_set(err, "'%.*s' is no objective: wsimclr, mimix, imix, supcon or mlm",
+                                (int)n, at);
+        if (*end == ':' && end[1] >= '0' && end[1] <= '9')
+            epochs = strtoul(end + 1, &end, 10);
+        if ((*end && *end != ',') || epochs < 1 || epochs > 1000000)
+            return dnas_err_set(err, "'%s' does not go on as NAME:EPOCHS,NAME:EPOCHS", at);
+        if (t->n_phases == DNAS_TRAIN_PHASES)
+            return dnas_err_set(err, "more than %d phases", DNAS_TRAIN_PHASES);
+        t->phases[t->n_phases++] = (struct dnas_phase){(enum dnas_objective)o, (uint32_t)epochs};
+        at = *end ? end + 1 : end;
+    }
+    return t->n_phases > 0 ? 0 : dnas_err_set(err, "no objective is named");
+}
+
+/* ---- signals ---- */
+
+static volatile sig_atomic_t asked_to_stop;
+
+static void on_signal(int number)
+{
+    asked_to_stop = number;
+}
+
+static void listen(void)
+{
+    struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+
+    asked_to_stop = 0;
+    sigaction(SIGTERM, &act, NULL);
+    sigaction(SIGUSR1, &act, NULL);
+}
+
+/* ---- a run ---- */
+
+struct run {
+    const struct dnas_train_bert *t;
+    struct dnas_pair_source *source;
+    struct dnas_bert_net *net;
+    struct dnas_bert_step *step;
+    struct dnas_train_batch *batch;
+    struct dnas_mlm masks;
+    struct dnas_optim optim;
+    struct dnas_train_state state;
+    json_t *settings;
+    char *tokenizer_json; /* NULL: none */
+    struct dnas_bpe *bpe; /* the same, read */
+    uint64_t steps_an_epoch, n_steps;
+    char *checkpoint_path, *best_path, *spool_path;
+    FILE *log;
+    double began_s, saved_s; /* when this process began and last saved */
+    uint64_t began_step;
+};
+
+static bool has(const struct dnas_train_bert *t, enum dnas_objective o)
+{
+    for (size_t i = 0; i < t->n_phases; i++)
+        if (t->phases[i].objective == o)
+            return true;
+    return false;
+}
+
+static bool has_contrast(const struct dnas_train_bert *t)
+{
+    return has(t, DNAS_WSIMCLR) || has(t, DNAS_MIMIX) || has(t, DNAS_IMIX) || has(t, DNAS_SUPCON);
+}
+
+/* The phase of a step; *epoch is counted over all phases. */
+static size_t phase_of(const struct run *r, uint64_t step, uint64_t *epoch)
+{
+    uint64_t left = step / r->steps_an_epoch;
+    size_t i = 0;
+
+    *epoch = left;
+    while (i + 1 < r->t->n_phases && left >= r->t->phases[i].epochs)
+        left -= r->t->phases[i++].epochs;
+    return i;
+}
+
+/* ---- setting up ---- */
+
+static int read_tokenizer(struct run *r, const struct dnas_bert *init, struct dnas_err *err)
+{
+    const char *from = r->t->tokenizer, *text = init ? dnas_bert_tokenizer_json(init) : NULL;
+    size_t n;
+
+    if (from)
+        r->tokenizer_json = dnas_read_file(from, (size_t)64 << 20, &n, err);
+    else if (text)
+        r->tokenizer_json = dnas_xstrdup(text);
+    if (!r->tokenizer_json)
+        return from ? -1 : 0;
+    r->bpe = dnas_bpe_load_mem(r->tokenizer_json, strlen(r->tokenizer_json), err);
+    return r->bpe ? 0 : dnas_err_at(err, "%s: ", from ? from : r->t->init);
+}
+
+/* The network of --init, or a new one. */
+static int make_net(struct run *r, struct dnas_err *err)
+{
+    const struct dnas_train_bert *t = r->t;
+    const struct dnas_net_heads heads = {has_contrast(t) ? t->projection : 0, has(t, DNAS_MLM)};
+    struct dnas_bert_shape shape = t->shape;
+    struct dnas_bert *init = t->init ? dnas_bert_open(t->init, DNAS_BERT_F32, err) : NULL;
+    int status = t->init && !init ? -1 : read_tokenizer(r, init, err);
+
+    if (status == 0 && init)
+        shape = *dnas_bert_get_shape(init);
+    else if (status == 0)
+        shape.V = dnas_bpe_size(r->bpe);
+    if (status == 0 && r->bpe && dnas_bpe_size(r->bpe) > shape.V)
+        status = dnas_err_set(err, "%s: has %zu tokens, the network of %s %zu", t->tokenizer,
+                              dnas_bpe_size(r->bpe), t->init, shape.V);
+    if (status == 0 && t->n_frozen > shape.L + 1)
+        status = dnas_err_set(err, "%zu layers cannot be frozen: there are %zu", t->n_frozen - 1,
+                              shape.L);
+    if (status == 0) {
+        r->net = dnas_bert_net_new(&shape, &heads);
+        dnas_bert_net_init(r->net, t->seed, !init);
+        if (init)
+            dnas_bert_net_copy(r->net, init);
+    }
+    dnas_bert_close(init);
+    return status;
+}
+
+/* Tokens of the tokenizer that the model will have. */
+static int check_tokens_object(const struct run *r, struct dnas_err *err)
+{
+    const json_t *tokens = dnas_pair_source_header(r->source)->tokens;
+    const char *hash = json_string_value(json_object_get(tokens, "tokenizer"));
+
+    if (!r->bpe)
+        dnas_msg_note("the model has no tokenizer: it will take only streams of tokens; -T gives "
+                      "it one");
+    else if (hash && strcmp(hash, dnas_bpe_hash(r->bpe)) != 0)
+        return dnas_err_set(err, "%s: was made by another tokenizer than %s",
+                            dnas_pair_source_name(r->source),
+                            r->t->tokenizer ? r->t->tokenizer : r->t->init);
+    if (dnas_pair_source_max_id(r->source) >= r->net->shape.V)
+        return dnas_err_set(err, "%s: has token %u, and the network %zu: another tokenizer made it",
+                            dnas_pair_source_name(r->source), dnas_pair_source_max_id(r->source),
+                            r->net->shape.V);
+    return 0;
+}
+
+static int set_up_masks(struct run *r, struct dnas_err *err)
+{
+    static const char *const names[] = {"[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]"};
+    uint16_t special[5];
+    size_t n = 0;
+    int mask = r->bpe ? dnas_bpe_id(r->bpe, "[MASK]") : -1;
+
+    if (!has(r->t, DNAS_MLM))
+        return 0;
+    if (mask < 0)
+        return dnas_err_set(err, "mlm: there is no tokenizer with a [MASK] token: give -T one");
+    for (size_t i = 0; i < 5; i++) {
+        int id = dnas_bpe_id(r->bpe, names[i]);
+
+        if (id >= 0)
+            special[n++] = (uint16_t)id;
+    }
+    dnas_mlm_init(&r->masks, (uint32_t)dnas_bpe_size(r->bpe), (uint16_t)mask, r->t->mask_rate,
+                  special, n);
+    return 0;
+}
+
+/* How many steps there are; where they end. */
+static int plan(struct run *r, struct dnas_err *err)
+{
+    const struct dnas_train_bert *t = r->t;
+    uint64_t n = dnas_pair_source_n_train(r->source), epochs = 0;
+
+    r->steps_an_epoch = dnas_pair_source_n_batches(r->source, t->batch);
+    if (r->steps_an_epoch == 0)
+        return dnas_err_set(err,
+                            "%s: has %llu pairs to train on, and a batch takes %zu: draw more "
+                            "pairs, or give a smaller --batch",
+                            dnas_pair_source_name(r->source), (unsigned long long)n, t->batch);
+    for (size_t i = 0; i < t->n_phases; i++)
+        epochs += t->phases[i].epochs;
+    r->n_steps = epochs * r->steps_an_epoch;
+    if (t->max_steps > 0 && t->max_steps < r->n_steps)
+        r->n_steps = t->max_steps;
+    return r->n_steps < UINT32_MAX ? 0
+                                   : dnas_err_set(err, "%llu steps are more than can be counted",
+                                                  (unsigned long long)r->n_steps);
+}
+
+/* A group of the optimiser for each tensor that learns. */
+static void set_up_optim(struct run *r)
+{
+    const struct dnas_train_bert *t = r->t;
+    const struct dnas_bert_net *net = r->net;
+    struct dnas_optim_group *groups = dnas_xalloc(net->n_tensors, sizeof(*groups));
+    struct dnas_optim_options o = t->optim;
+    size_t n = 0;
+
+    for (size_t i = 0; i < net->n_tensors; i++) {
+        const struct dnas_net_tensor *y = &net->tensors[i];
+        size_t layer = y->tensor.layer == net->shape.L ? 0 : y->tensor.layer + 1;
+
+        if (y->part == DNAS_NET_ENCODER && layer < t->n_frozen)
+            continue;
+        groups[n++] = (struct dnas_optim_group){
+            .first = y->at,
+            .n = y->tensor.n,
+            .rate = y->part == DNAS_NET_HEAD ? t->head_rate : 1,
+            .no_decay = y->tensor.role == DNAS_BERT_BIAS || y->tensor.role == DNAS_BERT_NORM,
+        };
+    }
+    o.total_steps = r->n_steps;
+    dnas_optim_init(&r->optim, &o, net->n, groups, n, t->n_threads);
+    free(groups);
+}
+
+/* What two runs must share for one to go on where the other stopped: all that
+ * the result depends on. */
+static json_t *make_settings(const struct run *r)
+{
+    const struct dnas_train_bert *t = r->t;
+    const struct dnas_bert_shape *s = &r->net->shape;
+    const struct dnas_optim_options *o = &t->optim;
+    json_t *phases = json_array(), *j;
+    char input[17];
+
+    snprintf(input, sizeof(input), "%016llx", (unsigned long long)dnas_pair_source_hash(r->source));
+    j = json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:b}",
+        "input", input, "tokenizer", r->bpe ? dnas_bpe_hash(r->bpe) : "", "layers",
+        (json_int_t)s->L, "width", (json_int_t)s->C, "heads", (json_int_t)s->H, "inner",
+        (json_int_t)s->F, "batch", (json_int_t)t->batch, "max-tokens", (json_int_t)t->max_tokens,
+        "mix-group", (json_int_t)t->mix_group, "projection", (json_int_t)t->projection, "frozen",
+        (json_int_t)t->n_frozen, "seed", (json_int_t)t->seed, "temperature", t->temperature,
+        "dropout", t->dropout, "mix-alpha", t->mix_alpha, "mask-rate", t->mask_rate,
+        "ignore-labels", (int)t->ignore_labels);
+
+    if (!j)
+        DNAS_BUG("settings cannot be written");
+    for (size_t i = 0; i < t->n_phases; i++)
+        json_array_append_new(phases, json_sprintf("%s:%u", objective_names[t->phases[i].objective],
+                                                   t->phases[i].epochs));
+    json_object_set_new(j, "curriculum", phases);
+    json_object_set_new(j, "compat", json_boolean(t->compat));
+    json_object_set_new(j, "optimizer",
+                        json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:f}",
+                                  "kind", (int)o->kind, "rate", o->rate, "head-rate", t->head_rate,
+                                  "beta1", o->beta1, "beta2", o->beta2, "eps", o->eps, "decay",
+                                  o->decay, "clip", o->clip, "schedule", (int)o->schedule, "warmup",
+                                  (json_int_t)o->warmup_steps, "steps", (json_int_t)r->n_steps,
+                                  "final", o->final_share));
+    return j;
+}
+
+/* "model.safetensors" is beside "model.best.safetensors". */
+static char *best_name(const char *output)
+{
+    const char *slash = strrchr(output, '/'), *dot = strrchr(output, '.');
+
+    if (!dot || (slash && dot < slash) || dot == output || (slash && dot == slash + 1))
+        return dnas_xasprintf("%s.best", output);
+    return dnas_xasprintf("%.*s.best%s", (int)(dot - output), output, dot);
+}
+
+static void make_step(struct run *r)
+{
+    const struct dnas_train_bert *t = r->t;
+    bool mixes = has(t, DNAS_MIMIX) || has(t, DNAS_IMIX);
+    size_t group = t->mix_group > 0 && t->mix_group < t->batch ? t->mix_group : t->batch;
+    const struct dnas_bert_step_options o = {
+        .max_pairs = t->batch > DNAS_VALIDATION_PAIRS ? t->batch : DNAS_VALIDATION_PAIRS,
+        .max_T = dnas_pair_source_max_length(r->source),
+        .mix_group = mixes ? group : 0,
+        .n_frozen = t->n_frozen,
+        .freeze_first = t->compat,
+        .temperature = t->temperature,
+        .dropout = t->dropout,
+        .seed = t->seed,
+        .n_threads = t->n_threads,
+    };
+
+    dnas_msg_verbose("%zu parameters; a step needs %.0f MiB beside them",
+                     dnas_bert_net_size(r->net), (double)dnas_bert_step_bytes(r->net, &o) / 0x1p20);
+    r->step = dnas_bert_step_new(r->net, &o);
+    r->batch = dnas_train_batch_new(t, r->source, r->step, r->net->shape.L,
+                                    has(t, DNAS_MLM) ? &r->masks : NULL);
+}
+
+/* ---- the log ---- */
+
+static int log_line(struct run *r, struct dnas_err *err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static int log_line(struct run *r, struct dnas_err *err, const char *fmt, ...)
+{
+    va_list args;
+    long at;
+
+    if (!r->log)
+        return 0;
+    va_start(args, fmt);
+    vfprintf(r->log, fmt, args);
+    va_end(args);
+    if (fflush(r->log) != 0 || (at = ftell(r->log)) < 0)
+        return dnas_err_set(err, "%s: cannot be written: %s", r->t->log, strerror(errno));
+    r->state.log_bytes = (uint64_t)at;
+    return 0;
+}
+
+/* Opens the log; lines of steps after the checkpoint are cut off. */
+static int open_log(struct run *r, struct dnas_err *err)
+{
+    if (!r->t->log)
+        return 0;
+    r->log = fopen(r->t->log, r->state.step > 0 ? "r+" : "w");
+    if (!r->log && r->state.step > 0) { /* it was not kept: begin it again */
+        r->state.log_bytes = 0;
+        r->log = fopen(r->t->log, "w");
+    }
+    if (!r->log || ftruncate(fileno(r->log), (off_t)r->state.log_bytes) != 0 ||
+        fseek(r->log, 0, SEEK_END) != 0)
+        return dnas_err_set(err, "%s: cannot be opened: %s", r->t->log, strerror(errno));
+    if (r->state.log_bytes > 0)
+        return 0;
+    return log_line(r, err, "step\tloss\tvalidation\tgradient_norm\trate\tpairs_per_s\n");
+}
+
+/* ---- saving ---- */
+
+static int save_model(const struct run *r, const char *path, struct dnas_err *err)
+{
+    const struct dnas_bert_about about = {r->tokenizer_json, r->t->pg_json};
+
+    return dnas_bert_save(path, r->net, &about, err);
+}
+
+static int save_checkpoint(struct run *r, struct dnas_err *err)
+{
+    r->saved_s = dnas_clock_s();
+    return dnas_train_state_write(r->checkpoint_path, r->net, &r->optim, &r->state, r->settings,
+                                  err);
+}
+
+static bool is_time_to_save(const struct run *r)
+{
+    const struct dnas_train_bert *t = r->t;
+
+    return (t->checkpoint_steps > 0 && r->state.step % t->checkpoint_steps == 0) ||
+           (t->checkpoint_s > 0 && dnas_clock_s() - r->saved_s >= t->checkpoint_s);
+}
+
+/* ---- steps ---- */
+
+/* The validation loss after the steps done so far; the best model is kept. */
+static int validate(struct run *r, double *loss, struct dnas_err *err)
+{
+    uint64_t epoch, step = r->state.step;
+    size_t phase = phase_of(r, step > 0 ? step - 1 : 0, &epoch);
+    bool masked = r->t->phases[phase].objective == DNAS_MLM;
+
+    *loss = NAN;
+    if (dnas_pair_source_n_validation(r->source) == 0)
+        return 0;
+    if (dnas_train_batch_validate(r->batch, loss, r->t->phases[phase].objective, err) != 0)
+        return -1;
+    if (step == 0)
+        return 0;
+    /* Losses of masked tokens and of pairs do not compare. */
+    if (masked == r->state.best_masked && !(*loss < r->state.best_loss))
+        return 0;
+    r->state.best_loss = *loss;
+    r->state.best_step = step;
+    r->state.best_masked = masked;
+    return save_model(r, r->best_path, err);
+}
+
+static bool is_time_to_validate(const struct run *r)
+{
+    uint64_t each = r->t->validate_steps > 0 ? r->t->validate_steps : r->steps_an_epoch;
+
+    return r->state.step % each == 0 || r->state.step == r->n_steps;
+}
+
+/* A sentence for a loss or gradient that is not finite. */
+static int not_finite(const struct run *r, double loss, struct dnas_err *err)
+{
+    const char *weights = dnas_bert_net_not_finite(r->net, r->net->w);
+    const char *gradient = dnas_bert_net_not_finite(r->net, r->net->g);
+    unsigned long long step = (unsigned long long)r->state.step + 1;
+    const char *remedy = "try a lower --rate, a --warmup, or --clip 1; the last checkpoint is kept";
+
+    if (weights)
+        return dnas_err_set(err, "step %llu: the parameter '%s' is not finite: %s", step, weights,
+                            remedy);
+    if (gradient)
+        return dnas_err_set(err, "step %llu: the gradient of '%s' is not finite: %s", step,
+                            gradient, remedy);
+    return dnas_err_set(err, "step %llu: the loss is %g: %s", step, loss, remedy);
+}
+
+static int one_step(struct run *r, struct dnas_err *err)
+{
+    struct dnas_optim_report report;
+    uint64_t epoch, step = r->state.step;
+    size_t phase = phase_of(r, step, &epoch);
+    double loss = NAN, validation = NAN, took_s;
+    char text[32] = ""; /* nothing where there was no validation */
+
+    if (dnas_train_batch_learn(r->batch, &loss, r->t->phases[phase].objective, (uint32_t)epoch,
+                               step % r->steps_an_epoch, (uint32_t)step, err) != 0)
+        return dnas_err_at(err, "step %llu: ", (unsigned long long)step + 1);
+    if (!isfinite(loss) || dnas_optim_step(&r->optim, r->net->w, r->net->g, &report) != 0)
+        return not_finite(r, loss, err);
+    r->state.step++;
+    if (is_time_to_validate(r) && validate(r, &validation, err) != 0)
+        return -1;
+    took_s = dnas_clock_s() - r->began_s;
+    if (isfinite(validation))
+        dnas_msg_verbose("step %llu, %s: loss %.4f, validation %.4f",
+                         (unsigned long long)r->state.step,
+                         objective_names[r->t->phases[phase].objective], loss, validation);
+    if (isfinite(validation))
+        snprintf(text, sizeof(text), "%.9g", validation);
+    return log_line(r, err, "%llu\t%.9g\t%s\t%.9g\t%.9g\t%.4g\n", (unsigned long long)r->state.step,
+                    loss, text, report.norm, report.rate,
+                    (double)((r->state.step - r->began_step) * r->t->batch) / took_s);
+}
+
+static enum dnas_train_end steps(struct run *r, struct dnas_err *err)
+{
+    while (r->state.step < r->n_steps) {
+        if (one_step(r, err) != 0)
+            return DNAS_TRAIN_FAILED;
+        dnas_progress("training", "pairs", r->state.step * r->t->batch,
+                      r->state.step - r->began_step, r->n_steps - r->began_step);
+        if ((asked_to_stop || is_time_to_save(r)) && r->state.step < r->n_steps &&
+            save_checkpoint(r, err) != 0)
+            return DNAS_TRAIN_FAILED;
+        if (asked_to_stop && r->state.step < r->n_steps)
+            return DNAS_TRAIN_SAVED;
+    }
+    return DNAS_TRAIN_DONE;
+}
+
+/* ---- from beginning to end ---- */
+
+/* The checkpoint of an earlier run is either gone on from, or not touched. */
+static int take_up(struct run *r, struct dnas_err *err)
+{
+    bool there = access(r->checkpoint_path, F_OK) == 0;
+
+    r->state.best_loss = INFINITY;
+    if (there && !r->t->resume)
+        return dnas_err_set(err,
+                            "%s: is there from an earlier run: go on with --resume, or remove it",
+                            r->checkpoint_path);
+    if (there && dnas_train_state_read(&r->state, r->net, &r->optim, r->checkpoint_path,
+                                       r->settings, err) != 0)
+        return -1;
+    if (there)
+        dnas_msg_note("going on after step %llu of %llu", (unsigned long long)r->state.step,
+                      (unsigned long long)r->n_steps);
+    return 0;
+}
+
+static int begin(struct run *r, struct dnas_err *err)
+{
+    double loss;
+
+    r->began_s = r->saved_s = dnas_clock_s();
+    r->began_step = r->state.step;
+    if (open_log(r, err) != 0)
+        return -1;
+    if (r->state.step > 0)
+        return 0;
+    if (validate(r, &loss, err) != 0)
+        return -1;
+    return isfinite(loss) ? log_line(r, err, "0\t\t%.9g\t\t\t\n", loss) : 0;
+}
+
+static int finish(struct run *r, struct dnas_err *err)
+{
+    const struct dnas_bert_about about = {r->tokenizer_json, r->t->pg_json};
+
+    if (save_model(r, r->t->output, err) != 0)
+        return -1;
+    if (r->t->hf_folder && dnas_bert_save_hf(r->t->hf_folder, r->net, &about, err) != 0)
+        return -1;
+    unlink(r->checkpoint_path);
+    if (strcmp(dnas_pair_source_name(r->source), r->spool_path) == 0)
+        unlink(r->spool_path);
+    if (r->state.best_step > 0)
+        dnas_msg_verbose("least validation loss %.4f after step %llu: %s", r->state.best_loss,
+                         (unsigned long long)r->state.best_step, r->best_path);
+    dnas_msg_closing((r->state.step - r->began_step) * r->t->batch, "pairs");
+    return 0;
+}
+
+static int set_up(struct run *r, struct dnas_err *err)
+{
+    const struct dnas_train_bert *t = r->t;
+    struct dnas_pair_source_options from;
+
+    r->checkpoint_path = dnas_xasprintf("%s.checkpoint", t->output);
+    r->spool_path = dnas_xasprintf("%s.pairs", t->output);
+    r->best_path = best_name(t->output);
+    if (make_net(r, err) != 0 || set_up_masks(r, err) != 0)
+        return -1;
+    from = (struct dnas_pair_source_options){
+        .path = t->input,
+        .spool = r->spool_path,
+        .resume = t->resume && access(r->checkpoint_path, F_OK) == 0,
+        .max_tokens = t->max_tokens,
+    };
+    r->source = dnas_pair_source_open(&from, err);
+    if (!r->source || check_tokens_object(r, err) != 0 || plan(r, err) != 0)
+        return -1;
+    set_up_optim(r);
+    r->settings = make_settings(r);
+    if (take_up(r, err) != 0)
+        return -1;
+    make_step(r);
+    return begin(r, err);
+}
+
+static void release(struct run *r)
+{
+    if (r->log)
+        fclose(r->log);
+    dnas_train_batch_free(r->batch);
+    dnas_bert_step_free(r->step);
+    dnas_optim_release(&r->optim);
+    dnas_bert_net_free(r->net);
+    dnas_pair_source_close(r->source);
+    if (has(r->t, DNAS_MLM))
+        dnas_mlm_release(&r->masks);
+    dnas_bpe_free(r->bpe);
+    json_decref(r->settings);
+    free(r->tokenizer_json);
+    free(r->checkpoint_path);
+    free(r->spool_path);
+    free(r->best_path);
+}
+
+enum dnas_train_end dnas_train_bert(const struct dnas_train_bert *t, struct dnas_err *err)
+{
+    struct run r = {.t = t};
+    enum dnas_train_end end = DNAS_TRAIN_FAILED;
+
+    listen();
+    if (set_up(&r, err) == 0)
+        end = steps(&r, err);
+    if (end == DNAS_TRAIN_SAVED)
+        dnas_msg_note("saved after step %llu of %llu: run again with --resume",
+                      (unsigned long long)r.state.step, (unsigned long long)r.n_steps);
+    if (end == DNAS_TRAIN_DONE && finish(&r, err) != 0)
+        end = DNAS_TRAIN_FAILED;
+    release(&r);
+    return end;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * bench_train.c - steps of training beside the machine's own matrix products,
+ * measured in the same run.
+ *
+ *   bench_train [THREADS [PAIRS [TOKENS]]]      (2 threads, 2 pairs of 2,000 tokens)
+ *
+ * For the published network (12 layers, 768 wide) and a small one (4 layers,
+ * 256 wide): seconds a step of Weighted SimCLR and of MI-Mix, tokens a second, and
+ * operations that ran as a share of the peak.  Features are computed before the
+ * loss and again for backward, so of four forward passes' worth of operations
+ * three are needed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/bert_step.h"
+#include "common/rng.h"
+#include "tests/bench/peak.h"
+
+struct data {
+    size_t B, T;
+    uint16_t *tokens;
+    const uint16_t **ids;
+    size_t *lengths;
+    uint32_t *perm;
+    float *lambda;
+};
+
+static void draw(struct data *d, size_t V)
+{
+    struct dnas_rng rng;
+
+    dnas_rng_init(&rng, 1, DNAS_RNG_BENCH, 0, 0);
+    d->tokens = dnas_xalloc(2 * d->B * d->T, sizeof(*d->tokens));
+    d->ids = dnas_xalloc(2 * d->B, sizeof(*d->ids));
+    d->lengths = dnas_xalloc(2 * d->B, sizeof(*d->lengths));
+    d->perm = dnas_xalloc(d->B, sizeof(*d->perm));
+    d->lambda = dnas_xalloc(d->B, sizeof(*d->lambda));
+    for (size_t i = 0; i < 2 * d->B * d->T; i++)
+        d->tokens[i] = (uint16_t)dnas_rng_below(&rng, V);
+    for (size_t i = 0; i < 2 * d->B; i++) {
+        d->ids[i] = d->tokens + i * d->T;
+        d->lengths[i] = d->T;
+    }
+    for (size_t i = 0; i < d->B; i++) {
+        d->perm[i] = (uint32_t)((i + 1) % d->B);
+        d->lambda[i] = 0.75f;
+    }
+}
+
+static void release(struct data *d)
+{
+    free(d->tokens);
+    free(d->ids);
+    free(d->lengths);
+    free(d->perm);
+    free(d->lambda);
+}
+
+static void run(struct dnas_bert_step *step, const struct data *d, const struct dnas_bert_mix *mix)
+{
+    const struct dnas_bert_batch batch = {.B = d->B, .ids = d->ids, .T = d->lengths};
+    struct dnas_err err = {""};
+    double loss;
+
+    if ((mix ? dnas_bert_step_mixed(step, &loss, &batch, mix, 1, &err)
+             : dnas_bert_step_wsimclr(step, &loss, &batch, 1, &err)) != 0) {
+        fprintf(stderr, "%s\n", err.msg);
+        exit(1);
+    }
+}
+
+static void bench(const char *name, const struct dnas_bert_shape *shape, struct data *d,
+                  int n_threads, double dropout)
+{
+    const struct dnas_net_heads heads = {.P = 128};
+    const struct dnas_bert_step_options o = {.max_pairs = d->B,
+                                             .max_T = d->T,
+                                             .mix_group = d->B,
+                                             .temperature = 0.05,
+                                             .dropout = dropout,
+                                             .n_threads = n_threads};
+    const struct dnas_bert_mix mix = {shape->L / 2, d->perm, d->lambda};
+    struct dnas_bert_net *net = dnas_bert_net_new(shape, &heads);
+    struct dnas_bert_step *step = dnas_bert_step_new(net, &o);
+
+    dnas_bert_net_init(net, 1, true);
+    for (int mixed = 0; mixed < 2; mixed++) {
+        double before = bench_peak(n_threads), after, from_s, took_s;
+        uint64_t flop = dnas_bert_step_flop(step);
+
+        from_s = dnas_clock_s();
+        run(step, d, mixed ? &mix : NULL);
+        took_s = dnas_clock_s() - from_s;
+        flop = dnas_bert_step_flop(step) - flop;
+        after = bench_peak(n_threads);
+        before = before > after ? before : after;
+        printf("%-10s %-8s dropout %.1f  %6.2f s a step of %zu pairs  %6.0f tokens/s  %4.0f "
+               "GFLOP/s done: %3.0f %% of %.0f\n",
+               name, mixed ? "mimix" : "wsimclr", dropout, took_s, d->B,
+               (double)(2 * d->B * d->T) / took_s, 1e-9 * (double)flop / took_s,
+               1e-7 * (double)flop / took_s / before, before);
+        fflush(stdout);
+    }
+    dnas_bert_step_free(step);
+    dnas_bert_net_free(net);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct dnas_bert_shape large = {12, 768, 12, 3072, 4096, 1e-12f};
+    static const struct dnas_bert_shape small = {4, 256, 4, 1024, 4096, 1e-12f};
+    int n_threads = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2;
+    struct data d = {.B = argc > 2 ? strtoul(argv[2], NULL, 10) : 2,
+                     .T = argc > 3 ? strtoul(argv[3], NULL, 10) : 2000};
+
+    if (n_threads < 1 || d.B < 2 || d.T < 1) {
+        fprintf(stderr, "usage: bench_train [THREADS [PAIRS [TOKENS]]], at least 2 pairs\n");
+        return 2;
+    }
+    draw(&d, 4096);
+    bench("4 x 256", &small, &d, n_threads, 0);
+    bench("4 x 256", &small, &d, n_threads, 0.1);
+    bench("12 x 768", &large, &d, n_threads, 0.1);
+    release(&d);
+    return 0;
+}

@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# train-bert.sh - dnas-train --arch bert: from pairs to a model, broken off and
+# taken up, and what is refused.
+# shellcheck source=tests/lib.sh
+. tests/lib.sh
+
+# 120 pairs of four species of different composition; the last 20 are for validation.
+make_pairs() { # in a folder of the test's own
+    mkdir -p "$TMP/${FUNCNAME[1]}" && cd "$TMP/${FUNCNAME[1]}" || exit 99
+    awk 'BEGIN {
+        x = 7
+        split("AACGT ACCGGG ACGTTT GGTTA", mix, " ")
+        print "id\tseq_a\tseq_b\tsplit\tlabel"
+        for (i = 1; i <= 120; i++) {
+            m = mix[i % 4 + 1]
+            printf "p%d", i
+            for (k = 0; k < 2; k++) {
+                s = ""
+                n = 60 + i % 7 * 9
+                for (l = 0; l < n; l++) {
+                    x = (x * 16807) % 2147483647
+                    s = s substr(m, int(x / 16) % length(m) + 1, 1)
+                }
+                printf "\t%s", s
+            }
+            print "\t" (i > 100) "\tspecies" i % 4
+        }
+    }' >pairs.tsv
+    dnas-view --from-tsv pairs.tsv -o pairs.dnas &&
+        awk -F '\t' 'NR > 1 { print ">" NR " label=" $5 "\n" $2 $3 }' pairs.tsv >pairs.fa &&
+        dnas-tokenize -q --train 60 pairs.fa -o tok.json &&
+        dnas-tokenize -q -T tok.json pairs.dnas -o t.dnas || fail "no pairs"
+}
+train() { # train ARGUMENTS...: 18 steps of a tiny network; with exec before it, in this process
+    ${in_place:-} dnas-train -q --arch bert -T tok.json --layers 2 --width 16 --heads 2 -b 16 --rate 1e-3 \
+        --head-rate 10 --max-tokens 40 --no-pg "$@"
+}
+
+test_a_model_is_trained_and_runs() {
+    make_pairs
+    expect_ok train --log log.tsv --save-hf hf -o m.safetensors t.dnas
+    [ ! -e m.safetensors.checkpoint ] || fail "the checkpoint is left"
+    [ -s m.best.safetensors ] || fail "no best model"
+    expect_ok dnas-embed -q -m m.safetensors pairs.fa -o e.dnas
+    expect_ok dnas-embed -q -m hf pairs.fa -o hf.dnas
+    dnas-view e.dnas >e.tsv
+    dnas-view hf.dnas | cmp -s - e.tsv || fail "the folder's model is another"
+    [ "$(dnas-view -c e.dnas)" = 120 ] || fail "rows are missing"
+    [ "$(wc -l <log.tsv)" = 20 ] || fail "the log: $(cat log.tsv)"
+    awk -F '\t' 'NR == 2 { first = $3 } NR == 20 { exit !($3 > 0 && $3 < first) }' log.tsv ||
+        fail "the validation loss did not fall: $(cat log.tsv)"
+    cut -f 1-3 log.tsv | dnas-plot --curves - -o log.svg && grep -q '<svg' log.svg ||
+        fail "the log is not drawn"
+}
+
+test_same_bytes() {
+    make_pairs
+    train -t 1 --curriculum wsimclr,mimix,imix,supcon,mlm -o one.safetensors t.dnas || fail "-t 1"
+    train -t 3 --curriculum wsimclr,mimix,imix,supcon,mlm -o three.safetensors t.dnas || fail "-t 3"
+    cmp one.safetensors three.safetensors || fail "-t shows"
+    train -s 2 --curriculum wsimclr,mimix,imix,supcon,mlm -o two.safetensors t.dnas || fail "-s 2"
+    cmp -s one.safetensors two.safetensors && fail "the seed does not show"
+    train -t 2 --curriculum wsimclr,mimix,imix,supcon,mlm -o four.safetensors <t.dnas || fail "stdin"
+    cmp one.safetensors four.safetensors || fail "standard input shows"
+    [ ! -e four.safetensors.pairs ] || fail "the spool is left"
+}
+
+# Broken off at many moments, by both signals and without warning.
+test_taken_up_again() {
+    make_pairs
+    train --curriculum wsimclr:2,mimix:2 --log log.tsv -o whole.safetensors t.dnas || fail "whole"
+    for signal in USR1 TERM KILL; do
+        rm -f m.*
+        for delay in 0.03 0.06 0.11 0.05 0.08; do
+            in_place='exec' train --curriculum wsimclr:2,mimix:2 --log m.tsv --checkpoint-steps 1 \
+                --resume -o m.safetensors t.dnas 2>err &
+            pid=$!
+            sleep "$delay"
+            kill -s "$signal" "$pid" 2>/dev/null
+            wait "$pid"
+            status=$?
+            case $status in 0 | 75 | 137 | 143 | 138) ;; *) fail "$signal: exit $status: $(cat err)" ;; esac
+        done
+        train --curriculum wsimclr:2,mimix:2 --log m.tsv --checkpoint-steps 1 --resume \
+            -o m.safetensors t.dnas || fail "$signal: the last run fails"
+        cmp m.safetensors whole.safetensors || fail "$signal: another model"
+        cmp m.best.safetensors whole.best.safetensors || fail "$signal: another best model"
+        cut -f 1-5 log.tsv >want
+        cut -f 1-5 m.tsv | cmp - want || fail "$signal: another log"
+    done
+}
+
+test_saved_on_a_signal() {
+    make_pairs
+    in_place='exec' train --curriculum wsimclr:2000 --log log.tsv -o m.safetensors t.dnas 2>err &
+    pid=$!
+    for _ in $(seq 200); do
+        [ -s log.tsv ] && [ "$(wc -l <log.tsv)" -gt 3 ] && break
+        sleep 0.05
+    done
+    kill -s USR1 "$pid"
+    wait "$pid"
+    [ $? = 75 ] || fail "no exit 75: $(cat err)"
+    [ -s m.safetensors.checkpoint ] || fail "no checkpoint"
+    [ ! -e m.safetensors ] || fail "a model that is not whole"
+    expect_sentence 1 'is there from an earlier run' train --curriculum wsimclr:2000 -o m.safetensors t.dnas
+    expect_sentence 1 "as 'batch'" train --resume -b 8 --curriculum wsimclr:2000 -o m.safetensors t.dnas
+    expect_sentence 1 "as 'seed'" train --resume -s 9 --curriculum wsimclr:2000 -o m.safetensors t.dnas
+    head -c 5000 m.safetensors.checkpoint >cut && mv cut m.safetensors.checkpoint
+    expect_sentence 1 'm.safetensors.checkpoint' train --resume --curriculum wsimclr:2000 -o m.safetensors t.dnas
+}
+
+test_from_a_model() {
+    make_pairs
+    train --curriculum mlm:2 -o m.safetensors t.dnas || fail "pre-training"
+    dnas-train -q --init m.safetensors --max-tokens 40 -b 16 --curriculum wsimclr --rate 1e-3 \
+        -o n.safetensors t.dnas || fail "no training from a model"
+    dnas-embed -q -m n.safetensors pairs.fa | dnas-view -c >n
+    [ "$(cat n)" = 120 ] || fail "the model does not run"
+    # Nothing is learnt: the encoder stays as it is.
+    dnas-train -q --init m.safetensors --max-tokens 40 -b 16 --curriculum wsimclr --freeze 3 \
+        -o frozen.safetensors t.dnas || fail "--freeze fails"
+    dnas-embed -q --no-pg -m m.safetensors pairs.fa | dnas-view >a
+    dnas-embed -q --no-pg -m frozen.safetensors pairs.fa | dnas-view >b
+    cmp a b || fail "a frozen network has moved"
+    dnas-embed -q --no-pg -m n.safetensors pairs.fa | dnas-view | cmp -s - a && fail "nothing learnt"
+    expect_sentence 1 'cannot be frozen: there are 2' dnas-train --init m.safetensors --freeze 9 \
+        -o x.safetensors t.dnas
+}
+
+test_refused() {
+    make_pairs
+    expect_sentence 2 'give -o a file' train t.dnas
+    expect_sentence 2 'needs -T' dnas-train --arch bert -o m.safetensors t.dnas
+    expect_sentence 2 'no multiple of --heads 3' train --heads 3 -o m.safetensors t.dnas
+    expect_sentence 2 "'wsimcrl' is no objective" train --curriculum wsimcrl -o m.safetensors t.dnas
+    expect_sentence 2 'nothing to be told apart' train -b 1 -o m.safetensors t.dnas
+    expect_sentence 1 'a batch takes 5000' train -b 5000 -o m.safetensors t.dnas
+    expect_sentence 1 "step [0-9]+: the (parameter|gradient of|loss).*not finite|loss is" train --rate 1e30 -o m.safetensors t.dnas
+    dnas-tokenize -q --train 50 pairs.fa -o other.json
+    expect_sentence 1 'another tokenizer' dnas-train -q --arch bert -T other.json -o m.safetensors t.dnas
+    head -c 3000 t.dnas >cut.dnas
+    expect_sentence 1 'truncated' train -o m.safetensors cut.dnas
+    expect_sentence 1 'pairs.dnas' train -o m.safetensors pairs.dnas
+    expect_sentence 1 'cannot be' train -o no/such/m.safetensors t.dnas
+    awk -F '\t' -v OFS='\t' 'NR > 1 { $5 = "one" } { print }' pairs.tsv >one.tsv
+    dnas-view --from-tsv one.tsv | dnas-tokenize -q -T tok.json -o one.dnas
+    expect_sentence 1 'has no negatives' train -o m.safetensors one.dnas
+    expect_ok train --no-mask-same-label -o m.safetensors one.dnas
+    [ ! -e m.safetensors.part ] || fail "a part is left"
+}
+
+# A disk that is full (here: a limit of size) does not cost the checkpoint there is.
+test_a_full_disk_keeps_the_checkpoint() {
+    make_pairs
+    in_place='exec' train --curriculum wsimclr:2000 --checkpoint-steps 2 -o m.safetensors t.dnas 2>err &
+    pid=$!
+    for _ in $(seq 200); do
+        [ -s m.safetensors.checkpoint ] && break
+        sleep 0.05
+    done
+    kill -s USR1 "$pid"
+    wait "$pid"
+    cp m.safetensors.checkpoint kept
+    (
+        ulimit -f 20
+        trap '' XFSZ
+        train --resume --curriculum wsimclr:2000 --checkpoint-steps 1 -o m.safetensors t.dnas 2>err
+        echo $? >status
+    )
+    [ "$(cat status)" = 1 ] || fail "exit $(cat status): $(cat err)"
+    cmp m.safetensors.checkpoint kept || fail "the checkpoint is gone"
+}
+
+run_tests
