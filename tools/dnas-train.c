@@ -2,7 +2,8 @@
  *
  * dnas-train - genomes or pairs to a model.
  *
- * In:  kmer: FASTA or FASTQ, or PAIRS
+ * In:  bert: PAIRS of tokens
+ *      kmer: FASTA or FASTQ, or PAIRS of letters
  * Out: a model (safetensors)
  */
 #include <jansson.h>
@@ -12,10 +13,12 @@
 #include "common/msg.h"
 #include "common/opt.h"
 #include "common/provenance.h"
+#include "common/train_bert.h"
+#include "common/train_bert_opt.h"
 #include "common/train_kmer.h"
 
-enum arch { ARCH_KMER };
-static const char *const archs[] = {"kmer", NULL};
+enum arch { ARCH_KMER, ARCH_BERT };
+static const char *const archs[] = {"kmer", "bert", NULL};
 
 struct train {
     struct dnas_common common;
@@ -26,6 +29,9 @@ struct train {
     struct dnas_labels labels;
     const char *k, *transform, *length, *labels_path;
     int64_t dims, windows;
+    /* --arch bert */
+    struct dnas_train_bert bert;
+    struct dnas_train_bert_cli cli;
 };
 
 /* The program line as JSON text, or NULL with --no-pg. */
@@ -98,28 +104,69 @@ static int run_kmer(struct train *t, const struct dnas_tool *tool, char **paths,
     return status;
 }
 
+/* ---- --arch bert ---- */
+
+/* -1 to go on, or the exit status. */
+static int check_bert(struct train *t, int n_paths, struct dnas_err *err)
+{
+    if (!t->common.output)
+        return dnas_usage_error("where to? give -o a file: checkpoints are written beside it");
+    if (n_paths > 1)
+        return dnas_usage_error("--arch bert takes one FILE of pairs; cat joins streams");
+    if (dnas_train_bert_resolve(&t->bert, &t->cli, err) != 0)
+        return dnas_usage_error("%s", err->msg);
+    t->bert.output = t->common.output;
+    t->bert.seed = (uint64_t)t->seed;
+    t->bert.n_threads = (int)t->common.threads;
+    return -1;
+}
+
+static int run_bert(struct train *t, const struct dnas_tool *tool, char **paths, int n_paths,
+                    struct dnas_err *err)
+{
+    char *pg = program_line(t, tool);
+    enum dnas_train_end end;
+
+    t->bert.pg_json = pg;
+    t->bert.input = n_paths > 0 ? paths[0] : NULL;
+    end = dnas_train_bert(&t->bert, err);
+    free(pg);
+    switch (end) {
+    case DNAS_TRAIN_DONE:
+        return 0;
+    case DNAS_TRAIN_SAVED:
+        return 75;
+    case DNAS_TRAIN_FAILED:
+        break;
+    }
+    return -1;
+}
+
 /* ---- all ---- */
 
 /* What the table of options cannot check.  -1 to go on, or the exit status. */
-static int check(struct train *t, struct dnas_err *err)
+static int check(struct train *t, int n_paths, struct dnas_err *err)
 {
+    if (t->cli.init)
+        t->arch = ARCH_BERT;
+    if (t->arch == ARCH_BERT)
+        return check_bert(t, n_paths, err);
     if (!t->common.output && isatty(STDOUT_FILENO)) {
         dnas_msg_error("standard output is a terminal: redirect it, use -o FILE");
         return 1;
     }
-    switch ((enum arch)t->arch) {
-    case ARCH_KMER:
-        return check_kmer(t, err);
-    }
-    return 2;
+    return check_kmer(t, err);
 }
 
+/* 0, the exit status 75, or -1 with a sentence. */
 static int run(struct train *t, const struct dnas_tool *tool, char **paths, int n_paths,
                struct dnas_err *err)
 {
     switch ((enum arch)t->arch) {
     case ARCH_KMER:
         return run_kmer(t, tool, paths, n_paths, err);
+    case ARCH_BERT:
+        return run_bert(t, tool, paths, n_paths, err);
     }
     return -1;
 }
@@ -132,11 +179,12 @@ int main(int argc, char **argv)
                       .length = "2000-20000",
                       .dims = 64,
                       .windows = 100,
-                      .kmer.ridge = -1};
+                      .kmer.ridge = -1,
+                      .cli = DNAS_TRAIN_BERT_CLI};
     /* clang-format off */
     const struct dnas_opt opts[] = {
         {0, "arch", "NAME", DNAS_OPT_CHOICE, &t.arch, 0, 0, archs,
-         "what to train: kmer, a map of k-mer profiles"},
+         "what to train: kmer, a map of k-mer profiles, or bert, a network [bert with --init]"},
         {'s', "seed", "N", DNAS_OPT_INT, &t.seed, 0, 9007199254740991.0, NULL,
          "draws with this seed"},
         {0, "no-pg", NULL, DNAS_OPT_FLAG, &t.common.no_pg, 0, 0, NULL,
@@ -156,6 +204,7 @@ int main(int argc, char **argv)
          "kmer: letters of a window, BP or LO-HI"},
         {0, "labels", "FILE", DNAS_OPT_TEXT, &t.labels_path, 0, 0, NULL,
          "kmer: take species from a TSV of id and label, before label= in the headers"},
+        DNAS_TRAIN_BERT_OPTIONS(t.cli),
         {0},
     };
     /* clang-format on */
@@ -175,11 +224,13 @@ int main(int argc, char **argv)
     dnas_start(argv);
     status = dnas_opt_parse(&tool, &t.common, argc, argv, &paths, &n_paths);
     if (status < 0)
-        status = check(&t, &err);
+        status = check(&t, n_paths, &err);
     if (status < 0) {
-        status = run(&t, &tool, paths, n_paths, &err) == 0 ? 0 : 1;
-        if (status != 0)
+        status = run(&t, &tool, paths, n_paths, &err);
+        if (status < 0) {
             dnas_msg_error("%s", err.msg);
+            status = 1;
+        }
     }
     if (t.labels_path)
         dnas_labels_release(&t.labels);
