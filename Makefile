@@ -64,7 +64,7 @@ OBJ       := $(LIB_OBJ) $(patsubst %.c,$(BUILD)/%.o,$(TOOL_SRC) $(TEST_SRC) $(BE
                                      tests/fuzz/replay.c tests/fuzz/mutator.c)
 MAN       := $(sort $(wildcard man/*.[157]))
 
-.PHONY: all deps check check-gpu demo bench fuzz fuzzers mutants install uninstall clean config help lint
+.PHONY: all deps check check-gpu demo demo-train bench fuzz fuzzers mutants install uninstall clean config help lint
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -73,6 +73,7 @@ all: $(TOOLS)
 help:
 	@echo 'make             the tools, in build/bin'
 	@echo 'make demo        embed, cluster, score and draw the example genomes'
+	@echo 'make demo-train  train a small network on them for a minute'
 	@echo 'make check       every test that needs no GPU'
 	@echo 'make check-gpu   the tests that need one'
 	@echo 'make bench       timings beside the limits of this machine'
@@ -172,6 +173,9 @@ mutants:
 
 demo: $(TOOLS)
 	@BUILD=$(abspath $(BUILD)) bash examples/demo.sh
+
+demo-train: $(TOOLS)
+	@BUILD=$(abspath $(BUILD)) bash examples/demo-train.sh
 
 lint:
 	@CC='$(CC)' CPPFLAGS='$(BASE) $(LIBS_CFLAGS)' bash tests/lint.sh
