@@ -12,7 +12,9 @@
 #include "common/weights.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
+#include "tests/model/mlm_numbers.h"
 #include "tests/unit/npz.h"
+#include "tests/unit/numbers.h"
 
 #define GOLDEN "tests/data/golden/dnabert2_tiny"
 #define STEPS GOLDEN "/train_step.npz"
@@ -193,7 +195,8 @@ static void compare_rows(const struct setting *s, const char *variant)
         char *name = dnas_xasprintf("%s_%s", variant, names[k]);
         struct dnas_npy z = npz_read(STEPS, name, DNAS_NPY_AS_F32);
 
-        CHECK_NEAR(relative(dnas_bert_step_rows(s->step) + k * PAIRS * 32, z.f32, PAIRS * 32), 0, 1e-5);
+        CHECK_NEAR(relative(dnas_bert_step_rows(s->step) + k * PAIRS * 32, z.f32, PAIRS * 32), 0,
+                   1e-5);
         dnas_npy_release(&z);
         free(name);
     }
@@ -433,8 +436,179 @@ static void test_no_negatives(void)
     tear_down(&s);
 }
 
+/* ---- masked tokens, against PyTorch's autograd in float64 (make_mlm.py) ---- */
+
+#define MASKED "tests/data/training/mlm.txt"
+
+struct masked {
+    struct dnas_bert_net *net;
+    struct dnas_bert_step *step;
+    uint16_t tokens[4][65];
+    const uint16_t *ids[4];
+    size_t T[4];
+    uint32_t *at[3];
+    uint16_t target[3][10];
+    struct dnas_bert_guess guess[4];
+    struct dnas_bert_batch batch;
+};
+
+static void fill(const float *w, uint32_t stream, size_t n, double scale)
+{
+    for (size_t k = 0; k < n; k++)
+        ((float *)w)[k] = (float)mlm_fixed(stream, k, scale);
+}
+
+/* Sequence i of three; a fourth has nothing to be guessed. */
+static void load_masked(struct masked *s, size_t i)
+{
+    static const size_t T[3] = {40, 65, 9}, n[3] = {6, 10, 1};
+    char *name = dnas_xasprintf("ids_%zu", i);
+    uint32_t *ids = numbers_u32(MASKED, name, T[i]), *was;
+
+    for (size_t t = 0; t < T[i]; t++)
+        s->tokens[i][t] = (uint16_t)ids[t];
+    free(name);
+    name = dnas_xasprintf("at_%zu", i);
+    s->at[i] = numbers_u32(MASKED, name, n[i]);
+    free(name);
+    name = dnas_xasprintf("was_%zu", i);
+    was = numbers_u32(MASKED, name, n[i]);
+    for (size_t k = 0; k < n[i]; k++)
+        s->target[i][k] = (uint16_t)was[k];
+    free(name);
+    free(was);
+    free(ids);
+    s->T[i] = T[i];
+    s->guess[i] = (struct dnas_bert_guess){s->at[i], s->target[i], n[i]};
+}
+
+static void set_up_masked(struct masked *s, int n_threads, double dropout)
+{
+    const struct dnas_net_heads heads = {.mlm = true};
+    const struct dnas_bert_step_options o = {
+        .max_pairs = 2, .max_T = 65, .dropout = dropout, .n_threads = n_threads};
+    struct dnas_err err = {""};
+    struct dnas_bert *b = dnas_bert_open(GOLDEN, DNAS_BERT_F32, &err);
+
+    if (!b) {
+        printf("Bail out! %s\n", err.msg);
+        exit(99);
+    }
+    s->net = dnas_bert_net_new(dnas_bert_get_shape(b), &heads);
+    dnas_bert_net_copy(s->net, b);
+    dnas_bert_close(b);
+    fill(s->net->mlm_dense_w, 1, 96 * 96, 0x1p-3);
+    fill(s->net->mlm_dense_b, 2, 96, 0x1p-3);
+    fill(s->net->mlm_norm_w, 3, 96, 0x1p-3);
+    fill(s->net->mlm_norm_b, 4, 96, 0x1p-4);
+    fill(s->net->mlm_bias, 5, 256, 0x1p-2);
+    for (size_t i = 0; i < 3; i++)
+        load_masked(s, i);
+    s->tokens[3][0] = 7;
+    s->T[3] = 1;
+    s->guess[3].n = 0;
+    for (size_t i = 0; i < 4; i++)
+        s->ids[i] = s->tokens[i];
+    s->batch = (struct dnas_bert_batch){.B = 2, .ids = s->ids, .T = s->T};
+    s->step = dnas_bert_step_new(s->net, &o);
+}
+
+static void tear_down_masked(struct masked *s)
+{
+    for (size_t i = 0; i < 3; i++)
+        free(s->at[i]);
+    dnas_bert_step_free(s->step);
+    dnas_bert_net_free(s->net);
+}
+
+static void compare_tensor(const struct dnas_bert_net *net, const struct dnas_net_tensor *t)
+{
+    char *norm_name = dnas_xasprintf("norm:%s", t->tensor.name);
+    char *dot_name = dnas_xasprintf("dot:%s", t->tensor.name);
+    double *norm = numbers_read(MASKED, norm_name, 1), *dot = numbers_read(MASKED, dot_name, 1);
+    double square = 0, along = 0;
+
+    for (size_t k = 0; k < t->tensor.n; k++) {
+        double g = (double)net->g[t->at + k];
+
+        square += g * g;
+        along += g * mlm_fixed(9, k, 1);
+    }
+    if (!(fabs(sqrt(square) - *norm) <= 1e-4 * *norm && fabs(along - *dot) <= 1e-4 * *norm))
+        CHECK_FAIL("%s: norm %g, not %g; along %g, not %g", t->tensor.name, sqrt(square), *norm,
+                   along, *dot);
+    free(norm);
+    free(dot);
+    free(norm_name);
+    free(dot_name);
+}
+
+/* Part of a tensor whose gradient the file has in full. */
+static void compare_part(const struct dnas_bert_net *net, const char *name, const char *tensor,
+                         size_t from, size_t n)
+{
+    float *want = numbers_f32(MASKED, name, n);
+
+    for (size_t i = 0; i < net->n_tensors; i++)
+        if (strcmp(net->tensors[i].tensor.name, tensor) == 0)
+            CHECK_NEAR(relative(net->g + net->tensors[i].at + from, want, n), 0, 1e-4);
+    free(want);
+}
+
+static void test_masked_tokens(void)
+{
+    double *want = numbers_read(MASKED, "loss", 1), loss = NAN;
+    struct dnas_err err = {""};
+    struct masked s;
+
+    set_up_masked(&s, 1, 0);
+    CHECK_INT(dnas_bert_step_mlm(s.step, &loss, &s.batch, s.guess, 0, &err), 0);
+    CHECK_NEAR(loss, *want, 1e-5);
+    for (size_t i = 0; i < s.net->n_tensors; i++)
+        compare_tensor(s.net, &s.net->tensors[i]);
+    compare_part(s.net, "all:cls.predictions.decoder.bias", "cls.predictions.decoder.bias", 0, 256);
+    compare_part(s.net, "row17:cls.predictions.transform.dense.weight",
+                 "cls.predictions.transform.dense.weight", 17 * 96, 96);
+    compare_part(s.net, "row4:embeddings.word_embeddings.weight",
+                 "embeddings.word_embeddings.weight", 4 * 96, 96);
+    compare_part(s.net, "row0:embeddings.word_embeddings.weight",
+                 "embeddings.word_embeddings.weight", 0, 96);
+    s.net->g[0] = 7;
+    CHECK_INT(dnas_bert_loss_mlm(s.step, &loss, &s.batch, s.guess, &err), 0);
+    CHECK_NEAR(loss, *want, 1e-5);
+    CHECK(s.net->g[0] == 7);
+    for (size_t i = 0; i < 4; i++)
+        s.guess[i].n = 0;
+    CHECK_INT(dnas_bert_step_mlm(s.step, &loss, &s.batch, s.guess, 0, &err), -1);
+    tear_down_masked(&s);
+    free(want);
+}
+
+static void test_masked_tokens_on_threads(void)
+{
+    float *want = NULL;
+
+    for (int threads = 1; threads <= 3; threads++) {
+        struct dnas_err err = {""};
+        struct masked s;
+        double loss;
+
+        set_up_masked(&s, threads, 0.1);
+        CHECK_INT(dnas_bert_step_mlm(s.step, &loss, &s.batch, s.guess, 5, &err), 0);
+        if (!want) {
+            want = dnas_xalloc(s.net->n, sizeof(*want));
+            memcpy(want, s.net->g, s.net->n * sizeof(*want));
+        }
+        CHECK(memcmp(s.net->g, want, s.net->n * sizeof(*want)) == 0);
+        tear_down_masked(&s);
+    }
+    free(want);
+}
+
 int main(void)
 {
+    RUN(test_masked_tokens);
+    RUN(test_masked_tokens_on_threads);
     RUN(test_wsimclr);
     RUN(test_mimix_at_the_embedding);
     RUN(test_mimix_before_layer_2);
