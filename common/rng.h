@@ -25,6 +25,8 @@ enum dnas_rng_purpose {
     DNAS_RNG_TSNE_INIT = 2,
     DNAS_RNG_PCA_INIT = 3,
     DNAS_RNG_BENCH = 4,
+    DNAS_RNG_FEWSHOT = 20,
+    DNAS_RNG_MLP = 21,
 };
 
 struct dnas_rng {
