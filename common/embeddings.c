@@ -141,6 +141,42 @@ size_t dnas_embeddings_classes(const struct dnas_embeddings *e, int32_t *classes
     return n_classes;
 }
 
+void dnas_embeddings_set_text(struct dnas_embeddings *e, const char *column,
+                              const struct dnas_idmap *text, const int32_t *index)
+{
+    struct dnas_block old = dnas_table_block(&e->rest);
+    struct dnas_header header;
+    struct dnas_table rest;
+    int there = dnas_header_find(&e->header, column), at;
+
+    dnas_header_copy(&header, &e->header);
+    if (there >= 0)
+        drop_column(&header, there);
+    at = dnas_header_add_column(&header, column, DNAS_UTF8, true, 0);
+    dnas_table_init(&rest, header.columns, header.n_columns);
+    for (size_t row = 0; row < e->N; row++) {
+        const char *s = dnas_idmap_text(text, (size_t)index[row]);
+
+        for (int c = 0, to = 0; c < e->header.n_columns; c++) {
+            size_t n;
+            const void *cell;
+
+            if (c == there)
+                continue;
+            cell = dnas_block_cell(&old, c, (uint32_t)row, &n);
+            dnas_table_cell(&rest, to++, cell, n);
+        }
+        dnas_table_cell(&rest, at, s, strlen(s));
+        dnas_table_end_row(&rest);
+    }
+    dnas_table_release(&e->rest);
+    dnas_header_release(&e->header);
+    e->header = header;
+    e->rest = rest;
+    e->id = dnas_header_find(&e->header, "id");
+    e->label = dnas_header_find(&e->header, "label");
+}
+
 static void labels_header(struct dnas_header *h, const struct dnas_embeddings *e,
                           const struct dnas_tool *tool, const struct dnas_common *common,
                           const int64_t *seed)

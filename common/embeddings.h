@@ -35,6 +35,11 @@ struct dnas_idmap;
 size_t dnas_embeddings_classes(const struct dnas_embeddings *e, int32_t *classes,
                                struct dnas_idmap *names);
 
+/* Gives the rest a utf8 column of this name, text[index[row]] in each row; in
+ * place of one that is there. */
+void dnas_embeddings_set_text(struct dnas_embeddings *e, const char *column,
+                              const struct dnas_idmap *text, const int32_t *index);
+
 /* How a tool writes LABELS: as a stream, or as text; auto is TSV on a terminal. */
 enum dnas_labels_format { DNAS_LABELS_AUTO, DNAS_LABELS_STREAM, DNAS_LABELS_TSV, DNAS_LABELS_JSON };
 extern const char *const dnas_labels_formats[]; /* for a table of options */

@@ -23,6 +23,10 @@ dnas-embed     small.fa        -m model --truncate 60
 dnas-embed     short.dnas      -m model
 dnas-kmeans    embedded.dnas   -k 3
 dnas-kmeans    embedded.dnas   -k labels --init random --format tsv
+dnas-logreg    embedded.dnas   --shots 1,4 --test-per-class 5 --runs 2
+dnas-logreg    embedded.dnas   --mlp --shots 2 --test-per-class 5 --runs 2 --epochs 30
+dnas-logreg    embedded.dnas   --fit fitted.safetensors
+dnas-logreg    embedded.dnas   --predict logreg.safetensors
 dnas-ari       clusters.dnas
 dnas-ari       clusters.tsv    --json
 dnas-view      embedded.dnas
@@ -58,6 +62,7 @@ make_inputs() { # make_inputs DIR RECORDS: everything that `ways` names
             dnas-view --from-tsv pairs.tsv -o pairs.dnas &&
             dnas-embed -m tnf-canonical small.fa -o embedded.dnas &&
             dnas-kmeans -k 3 embedded.dnas -o clusters.dnas &&
+            dnas-logreg --fit logreg.safetensors embedded.dnas -o fitted.tsv &&
             dnas-view clusters.dnas -o clusters.tsv &&
             dnas-view --npy matrix.npy embedded.dnas &&
             mkdir model && cp tokenizer.json "$DATA"/golden/dnabert2_tiny/{config.json,model.safetensors} model
