@@ -53,6 +53,10 @@ rate 'dnas-tokenize -t 1' dnas-tokenize -q -t 1 -T "$tokenizer" "$fasta" -o "$tm
 echo "== the network of DNABERT-2's size, one thread"
 TMPDIR=$tmp "$BUILD"/tests/bench/bench_bert 1 5
 
+echo "== logistic regression, one thread: compare processor seconds"
+mkdir "$tmp/logreg"
+"$BUILD"/tests/bench/bench_logreg 1 1 "$tmp/logreg"
+
 echo "== k-means, one thread: compare processor seconds"
 mkdir "$tmp/kmeans"
 "$BUILD"/tests/bench/bench_kmeans 1 1 "$tmp/kmeans"
@@ -64,6 +68,7 @@ for python in python3 /usr/bin/python3; do
 done
 if [ -n "$peers" ]; then
     timeout 900 "$peers" tests/bench/kmeans_peers.py "$tmp/kmeans" 1 1 || echo "the peers did not finish"
+    timeout 900 "$peers" tests/bench/logreg_peers.py "$tmp/logreg" 1 1 || echo "the peer did not finish"
 else
     echo "python3 has no numpy: scikit-learn and faiss are left out"
 fi
