@@ -31,7 +31,7 @@ SAN   := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-
 LIBRARIES   := htslib libzstd libxxhash jansson
 LIBS_CFLAGS  = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null)
 LIBS         = $(shell $(PKG_CONFIG) --libs $(LIBRARIES) 2>/dev/null || \
-                 echo -lhts -lzstd -lxxhash -ljansson) -ldnnl -l:libgomp.so.1 -lm
+                 echo -lhts -lzstd -lxxhash -ljansson) -llbfgs -ldnnl -l:libgomp.so.1 -lm
 
 # The GPU side will be a shared object of its own; this version has no source of it.
 NVCC      := $(shell command -v nvcc 2>/dev/null)

@@ -35,6 +35,7 @@ look() {
         compiles '#include <xxhash.h>' ${flags:--lxxhash} || need libxxhash-dev
         compiles '#include <jansson.h>' ${flags:--ljansson} || need libjansson-dev
         compiles '#include <dnnl.h>' -ldnnl || need libdnnl-dev
+        compiles '#include <lbfgs.h>' -llbfgs || need liblbfgs-dev
         compiles '' -l:libgomp.so.1 || need libgomp1
     }
     command -v pkg-config >/dev/null 2>&1 || need pkg-config

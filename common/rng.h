@@ -28,6 +28,8 @@ enum dnas_rng_purpose {
     DNAS_RNG_WEIGHTS_INIT = 5,
     DNAS_RNG_DROPOUT = 6, /* counter[3] is this plus 65536 times the place in the network */
     DNAS_RNG_MLM = 7,
+    DNAS_RNG_FEWSHOT = 8,
+    DNAS_RNG_MLP = 9,
     DNAS_RNG_EPOCH_ORDER = 16,
     DNAS_RNG_MIX_LAYER = 17,
     DNAS_RNG_MIX_PARTNER = 18,

@@ -305,6 +305,29 @@ void dnas_cpu_adamw_step(float *w, float *m, float *v, const float *g, size_t n,
 /* *out = the sum of x^2, in double in a fixed order.
  *   x  f32 [n]      n of 0: 0.  NaN and infinity go through; nothing else can leave double. */
 void dnas_cpu_sum_squares(double *out, const float *x, size_t n);
+/* ---- classification ---- */
+
+/* Turns scores into what gradient descent wants of them: p - 1 at the true class, p elsewhere,
+ * with p = softmax(score + bias).
+ *   score  f32 [N,K]  in and out     loss  f64 [N]  -log p of the true class
+ *   bias   f32 [K]    NULL: 0        y     i32 [N]  0..K-1
+ * Neither p - 1 nor the loss cancels where p is near 1.  Relative error against the formula in
+ * double on the sums score + bias as rounded to f32: 1e-7 (10 + s), with s how far the row's
+ * scores spread.  Probabilities below 1e-30 are 0.  A NaN spoils its own row. */
+void dnas_cpu_softmax_loss(float *score, double *loss, const float *bias, const int32_t *y,
+                           size_t N, size_t K);
+
+/* What probabilities become when their scores change by d = change + bias:
+ *   change  f32 [N,K]  in and out: q - p, with q_k = p_k e^{d_k} / sum_j p_j e^{d_j}
+ *   loss    f64 [N]    log p_y - log q_y
+ *   p       f32 [N,K]  probabilities      bias, y  as above
+ * Errors are relative to the largest |d| of the row, however small: 1e-6 of it, as long as it is
+ * below 1.  Above 88, infinity or NaN; changes below 1e-30 are 0. */
+void dnas_cpu_softmax_change(float *change, double *loss, const float *bias, const float *p,
+                             const int32_t *y, size_t N, size_t K);
+
+/* p = softmax(score + bias) in place, with the same error; f32 [N,K] and f32 [K] (NULL: 0). */
+void dnas_cpu_softmax(float *score, const float *bias, size_t N, size_t K);
 
 #ifdef __cplusplus
 }

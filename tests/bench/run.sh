@@ -105,6 +105,14 @@ echo "== nearest neighbours, one thread: compare processor seconds"
 "$BUILD"/tests/bench/bench_knn 2 1 "$tmp"
 beside knn_peers.py "$tmp" 1 1
 
+echo "== logistic regression, one thread: compare processor seconds"
+mkdir "$tmp/logreg"
+"$BUILD"/tests/bench/bench_logreg 1 1 "$tmp/logreg"
+beside logreg_peers.py "$tmp/logreg" 1 1
+
+echo "== a step of training, one thread"
+"$BUILD"/tests/bench/bench_train 1 2 2000
+
 echo "== k-means, one thread: compare processor seconds"
 mkdir "$tmp/kmeans"
 "$BUILD"/tests/bench/bench_kmeans 1 1 "$tmp/kmeans"

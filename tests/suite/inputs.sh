@@ -36,6 +36,10 @@ dnas-kmedoid-bin embedded.dnas  --threshold 0.98 --compat dnabert-s --min-bin-si
 dnas-knn       embedded.dnas   --train labelled.dnas
 dnas-knn       embedded.dnas   --train labelled.dnas -n 3 --novel-above 0.01 --format tsv
 dnas-knn       embedded.dnas   -n 4
+dnas-logreg    embedded.dnas   --shots 1,4 --test-per-class 5 --runs 2
+dnas-logreg    embedded.dnas   --mlp --shots 2 --test-per-class 5 --runs 2 --epochs 30
+dnas-logreg    embedded.dnas   --fit fitted.safetensors
+dnas-logreg    embedded.dnas   --predict logreg.safetensors
 dnas-ari       clusters.dnas
 dnas-ari       clusters.tsv    --json
 dnas-ari       clusters.dnas   --binning all
@@ -83,6 +87,7 @@ make_inputs() { # make_inputs DIR RECORDS: everything that `ways` names
             cp embedded.dnas labelled.dnas &&
             dnas-train --arch kmer --ridge 0.01 -k 3 small.fa -o kmer.safetensors 2>/dev/null &&
             dnas-kmeans -k 3 embedded.dnas -o clusters.dnas &&
+            dnas-logreg --fit logreg.safetensors embedded.dnas -o fitted.tsv &&
             dnas-view clusters.dnas -o clusters.tsv &&
             awk -F '\t' -v OFS='\t' 'NR == 1 { print "@SampleID:s\n@@SEQUENCEID", "BINID", "LENGTH" }
                 NR > 1 { print $1, $5, $4 }' clusters.tsv >gold.binning &&
