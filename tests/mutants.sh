@@ -16,8 +16,15 @@ cd "$(dirname "$0")/.." || exit 99
 dir=${MUTANTS_DIR:-$(mktemp -d "${TMPDIR:-/tmp}/dnas-mutants.XXXXXX")} || exit 99
 [ -n "${MUTANTS_DIR:-}" ] || trap 'rm -rf "$dir"' EXIT
 mkdir -p "$dir/tree" "$dir/tmp" || exit 99
-cp -pR Makefile deps.sh common kernels tools tests man examples "$dir/tree" || exit 99
+# Only what differs is copied: a time that went back would leave make with the
+# object of the last fault.
+sources() { find Makefile deps.sh common kernels tools tests man examples -type f | sort; }
+sources >"$dir/wanted"
+while read -r file; do
+    cmp -s "$file" "$dir/tree/$file" || install -D -m 644 "$file" "$dir/tree/$file" || exit 99
+done <"$dir/wanted"
 cd "$dir/tree" || exit 99
+sources 2>/dev/null | comm -13 "$dir/wanted" - | xargs -r rm -f
 export BUILD=$dir/build
 
 program_of() { # program_of TEST: what make builds for it; a script needs the tools
