@@ -392,8 +392,7 @@ int dnas_similar_run(struct dnas_similar *s, const float *x, size_t N, size_t C,
     /* Twice the error of a product (kernels.h) for a row with a mean and twice for the row with
      * one of those, and the rounding of the mean. */
     s->margin = (float)(((double)C / 4 + 24) * 0x1p-24 * max);
-    /* No sum exceeds 2^51 units, with room for errors and for the mark -100 of kmedoid.c. */
-    frexp((double)N * max * 1.01 + 200, &exponent);
+    frexp((double)N * max * 1.01, &exponent); /* with room for errors */
     s->scale = ldexp(1, 51 - exponent);
     s->density = dnas_xzalloc(N, sizeof(*s->density));
     dnas_similar_bound_make(&bound, x, N, C, threshold - s->margin, max, n_threads);
@@ -426,7 +425,7 @@ void dnas_similar_release(struct dnas_similar *s)
 
 struct subtract {
     struct dnas_similar *s;
-    struct pass rows; /* s, row and n alone */
+    struct pass rows;  /* s, row and n alone */
     const float *gone; /* [n_gone,C] */
     size_t n_gone;
     struct worker *worker;

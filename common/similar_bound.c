@@ -37,13 +37,18 @@ struct basis {
     double defect; /* of q q^T from the unit matrix: its norm is at most this */
 };
 
+/* In eight sums, which need not wait for each other. */
 static double dot(const float *a, const float *b, size_t n)
 {
-    double sum = 0;
+    double sum[8] = {0}, rest = 0;
+    size_t i = 0;
 
-    for (size_t i = 0; i < n; i++)
-        sum += (double)a[i] * (double)b[i];
-    return sum;
+    for (; i + 8 <= n; i += 8)
+        for (size_t l = 0; l < 8; l++)
+            sum[l] += (double)a[i + l] * (double)b[i + l];
+    for (; i < n; i++)
+        rest += (double)a[i] * (double)b[i];
+    return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7])) + rest;
 }
 
 static float *sample_rows(const float *x, size_t N, size_t C, size_t n)
@@ -55,8 +60,9 @@ static float *sample_rows(const float *x, size_t N, size_t C, size_t n)
     return s;
 }
 
-/* Makes the rows orthonormal, each against those before it, twice; drops what depends on them. */
-static void orthonormalise(struct basis *b)
+/* Makes the rows orthonormal, each against those before it, and `times` times, since once leaves
+ * errors; drops what depends on them. */
+static void orthonormalise(struct basis *b, int times)
 {
     size_t kept = 0;
 
@@ -66,7 +72,7 @@ static void orthonormalise(struct basis *b)
         double length2;
 
         memmove(to, b->q + k * b->C, b->C * sizeof(*to));
-        for (int twice = 0; twice < 2; twice++)
+        for (int t = 0; t < times; t++)
             for (size_t j = 0; j < kept; j++) {
                 double along = dot(to, b->q + j * b->C, b->C);
 
@@ -104,11 +110,11 @@ static struct basis find_basis(const float *sample, size_t n_sample, size_t C, s
     struct basis b = {.n = n, .C = C, .q = sample_rows(sample, n_sample, C, n)};
     float *t = dnas_xalloc64(n, n_sample * sizeof(*t));
 
-    orthonormalise(&b);
+    orthonormalise(&b, 1);
     for (int step = 0; step < N_STEPS; step++) {
         dnas_cpu_matmul_nt(t, b.q, sample, b.n, n_sample, C);
         dnas_cpu_matmul(b.q, t, sample, b.n, C, n_sample, C, n_sample, C, 1, 0, 0);
-        orthonormalise(&b);
+        orthonormalise(&b, step + 1 < N_STEPS ? 1 : 2);
     }
     b.defect = defect_of(&b);
     free(t);
@@ -139,8 +145,8 @@ static double slack_of(const struct basis *b)
 
 static double margin_of(const struct basis *b, double longest2)
 {
-    return longest2 * (4 * b->defect + 2.2 * error_of_y(b) +
-                       2.2 * ((double)b->n + (double)b->C / 8 + 40) * u);
+    return longest2 *
+           (4 * b->defect + 2.2 * error_of_y(b) + 2.2 * ((double)b->n + (double)b->C / 8 + 40) * u);
 }
 
 static void project_task(void *ctx, size_t task, int worker)
@@ -163,8 +169,7 @@ static void project_task(void *ctx, size_t task, int worker)
 static float *project(const struct basis *b, const float *x, size_t N, double longest2,
                       int n_threads)
 {
-    struct project p = {
-        .b = b, .x = x, .N = N, .D = b->n + 1, .slack = slack_of(b) * longest2};
+    struct project p = {.b = b, .x = x, .N = N, .D = b->n + 1, .slack = slack_of(b) * longest2};
 
     p.y = dnas_xalloc64(N, p.D * sizeof(*p.y));
     dnas_parallel_for(N / BLOCK + (N % BLOCK > 0), n_threads, project_task, &p);

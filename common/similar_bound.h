@@ -17,8 +17,8 @@ extern "C" {
 #endif
 
 struct dnas_similar_bound {
-    size_t N, D;  /* D 0: no bound is worth its time */
-    float *own;   /* NULL: y is the rows themselves */
+    size_t N, D;    /* D 0: no bound is worth its time */
+    float *own;     /* NULL: y is the rows themselves */
     const float *y; /* [N,D] */
     float margin; /* a pair whose y_a.y_b, by sgemm in any shape, is below t - margin has a computed
                      similarity below t */
@@ -26,7 +26,8 @@ struct dnas_similar_bound {
 
 /* Chooses the bound that will take least time to find the pairs at or above limit among the rows
  * of x, f32 [N,C], judging by a sample of them; and computes it.  longest2 is the largest squared
- * length.  What is chosen changes the time taken alone.  Release with dnas_similar_bound_release. */
+ * length.  What is chosen changes the time taken alone.  Release with dnas_similar_bound_release.
+ */
 void dnas_similar_bound_make(struct dnas_similar_bound *b, const float *x, size_t N, size_t C,
                              float limit, double longest2, int n_threads);
 void dnas_similar_bound_release(struct dnas_similar_bound *b);

@@ -63,9 +63,9 @@ static int threshold_from_file(double *threshold, const struct bin *b, struct dn
         classes = dnas_xalloc(l.N, sizeof(*classes));
         n_classes = dnas_embeddings_classes(&l, classes, NULL);
         normalise(b, &l);
-        status = dnas_kmedoid_threshold_labelled(threshold, l.x, classes, l.N, l.C, n_classes,
-                                                 b->percentile < 0 ? PERCENTILE : b->percentile,
-                                                 err);
+        status =
+            dnas_kmedoid_threshold_labelled(threshold, l.x, classes, l.N, l.C, n_classes,
+                                            b->percentile < 0 ? PERCENTILE : b->percentile, err);
         if (status != 0)
             dnas_err_at(err, "%s: ", b->threshold_from);
     }

@@ -51,8 +51,7 @@ static float *make_rows(size_t N, bool steep, int n_threads)
         const float *m = centre + dnas_rng_below(&rng, K) * C;
 
         for (size_t c = 0; c < C; c++)
-            x[i * C + c] =
-                m[c] + (float)(NOISE * variance_root(c, steep) * dnas_rng_normal(&rng));
+            x[i * C + c] = m[c] + (float)(NOISE * variance_root(c, steep) * dnas_rng_normal(&rng));
     }
     free(centre);
     dnas_kmeans_unit_rows(x, N, C, n_threads);
