@@ -195,8 +195,7 @@ static int check_all_seen(const struct work *w, struct dnas_err *err)
         const char *id = id_of(w->b, row, &n);
 
         if (!w->is_seen[row])
-            return dnas_err_set(err,
-                                "%s: has no sequence '%.*s'; give the FASTA that was embedded",
+            return dnas_err_set(err, "%s: has no sequence '%.*s'; give the FASTA that was embedded",
                                 w->out->o->sequences, n < 200 ? (int)n : 200, id);
     }
     return 0;
@@ -213,8 +212,7 @@ static int read_sequences(struct work *w, struct dnas_err *err)
     w->is_seen = dnas_xzalloc(w->b->N, sizeof(*w->is_seen));
     w->length_bp = dnas_xzalloc(w->b->N, sizeof(*w->length_bp));
     while (status == 1)
-        if ((status = dnas_seq_next(seq, err)) == 1 &&
-            copy_record(w, seq, &text, buf, err) != 0)
+        if ((status = dnas_seq_next(seq, err)) == 1 && copy_record(w, seq, &text, buf, err) != 0)
             status = -1;
     if (status == 0)
         status = check_all_seen(w, err);

@@ -225,8 +225,8 @@ int dnas_bins_folder_commit(struct dnas_bins_folder *f, struct dnas_err *err)
 
     /* rename puts a folder in the place of an empty one. */
     if (rename(f->part, f->dir) != 0) {
-        status = dnas_err_set(err, "%s: cannot be renamed to %s: %s", f->part, f->dir,
-                              strerror(errno));
+        status =
+            dnas_err_set(err, "%s: cannot be renamed to %s: %s", f->part, f->dir, strerror(errno));
         remove_part(f->part, NULL);
     }
     release(f);

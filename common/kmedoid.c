@@ -18,8 +18,8 @@
 #include "common/xmem.h"
 #include "kernels/kernels.h"
 
-#define N_STEPS 3 /* the paper's */
-#define GROUP 256 /* rows whose densest is remembered */
+#define N_STEPS 3  /* the paper's */
+#define GROUP 256  /* rows whose densest is remembered */
 #define MARK -100. /* the reference's density of rows that are done with */
 
 struct run {
@@ -77,10 +77,13 @@ static size_t densest(struct run *r)
     return best;
 }
 
-/* A row that is done with. */
+/* A row that is done with.  Where the mark is beyond 2^51 units, all densities are above it, and
+ * so they are above -2^51: the same order, and sums that stay exact. */
 static void mark(struct run *r, size_t i)
 {
-    r->offset[i] = r->o->as_dnabert_s ? MARK * r->s.scale - r->s.density[i] : -INFINITY;
+    double units = fmax(MARK * r->s.scale, -0x1p51);
+
+    r->offset[i] = r->o->as_dnabert_s ? units - r->s.density[i] : -INFINITY;
     touch(r, i);
 }
 

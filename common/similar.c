@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "common/msg.h"
+#include "common/similar_bound.h"
 #include "common/threads.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
@@ -37,14 +38,16 @@ struct found {
 struct worker {
     float *tile;     /* [BLOCK,BLOCK] */
     float *a, *b;    /* [BLOCK,C], rows brought together; NULL where they lie so */
-    uint32_t *index; /* [BLOCK] */
+    uint32_t *index; /* [BLOCK], columns of the tile that are found, */
+    float *value;    /* [BLOCK] and their similarities */
     double *density; /* [N]; NULL: not wanted */
     uint64_t n_pairs;
 };
 
 struct pass {
     struct dnas_similar *s;
-    const uint32_t *row; /* [n]; NULL: 0..n-1 */
+    const struct dnas_similar_bound *bound; /* NULL: none */
+    const uint32_t *row;                    /* [n]; NULL: 0..n-1 */
     size_t n, n_blocks;
     size_t *first_task; /* [n_blocks + 1] */
     struct worker *worker;
@@ -81,10 +84,8 @@ static const float *block_rows(const struct pass *p, float *room, size_t begin, 
     return room;
 }
 
-/* Adds to the sums what row a has in common with the n rows that are named: b0 + index[k] among
- * those compared, with the similarity v[index[k]]. */
-static void add_up(struct pass *p, struct worker *w, uint32_t a, size_t b0, const float *v,
-                   size_t n)
+/* Adds to the sums what row a has in common with the n rows that were found. */
+static void add_up(struct pass *p, struct worker *w, uint32_t a, size_t b0, size_t n)
 {
     const float threshold = p->s->threshold;
     double sum = 0;
@@ -92,7 +93,7 @@ static void add_up(struct pass *p, struct worker *w, uint32_t a, size_t b0, cons
 
     for (size_t k = 0; k < n; k++) {
         uint32_t b = row_number(p, b0 + w->index[k]);
-        float similarity = v[w->index[k]];
+        float similarity = w->value[k];
         double units = similarity >= threshold ? dnas_similar_units(p->s, similarity) : 0;
 
         sum += units;
@@ -136,8 +137,7 @@ static void add_up_dense(struct pass *p, struct worker *w, uint32_t a, size_t b0
     w->n_pairs += 2 * (n_counting[0] + n_counting[1] + n_counting[2] + n_counting[3]);
 }
 
-static void list(struct pass *p, struct worker *w, struct found *f, uint32_t a, size_t b0,
-                 const float *v, size_t n)
+static void list(struct pass *p, struct worker *w, struct found *f, uint32_t a, size_t b0, size_t n)
 {
     if (atomic_load_explicit(&p->n_found, memory_order_relaxed) > p->limit)
         return;
@@ -146,27 +146,82 @@ static void list(struct pass *p, struct worker *w, struct found *f, uint32_t a, 
         uint32_t b = row_number(p, b0 + w->index[k]);
 
         if (a != b)
-            f->pair[f->n++] = (struct pair){.a = a, .b = b, .similarity = v[w->index[k]]};
+            f->pair[f->n++] = (struct pair){.a = a, .b = b, .similarity = w->value[k]};
     }
 }
 
-static void compare_blocks(struct pass *p, struct worker *w, struct found *f, const float *a,
-                           size_t i0, size_t n_a, size_t j0)
-{
-    size_t n_b = least(p->n - j0, BLOCK), n_index;
-    const float *b = i0 == j0 ? a : block_rows(p, w->b, j0, n_b);
+/* A block of rows, in x and (with a bound) in y. */
+struct side {
+    const float *x, *y;
+    size_t begin, n;
+};
 
-    dnas_cpu_similarity(w->tile, a, b, n_a, n_b, p->s->C, BLOCK);
-    for (size_t i = 0; i < n_a; i++) {
-        size_t from = i0 == j0 ? i : 0;
+static struct side side_of(const struct pass *p, float *room, size_t begin)
+{
+    struct side s = {.begin = begin, .n = least(p->n - begin, BLOCK)};
+
+    s.x = block_rows(p, room, begin, s.n);
+    s.y = p->bound ? p->bound->y + begin * p->bound->D : NULL;
+    return s;
+}
+
+static void use_found(struct pass *p, struct worker *w, struct found *f, uint32_t a, size_t b0,
+                      size_t n)
+{
+    if (w->density)
+        add_up(p, w, a, b0, n);
+    list(p, w, f, a, b0, n);
+}
+
+/* Computes all similarities of two blocks. */
+static void compare_all_pairs(struct pass *p, struct worker *w, struct found *f,
+                              const struct side *a, const struct side *b)
+{
+    dnas_cpu_similarity(w->tile, a->x, b->x, a->n, b->n, p->s->C, BLOCK);
+    for (size_t i = 0; i < a->n; i++) {
+        size_t from = a->begin == b->begin ? i : 0, n;
         const float *v = w->tile + i * BLOCK + from;
 
-        dnas_cpu_at_least(w->index, &n_index, v, n_b - from, p->s->threshold - p->s->margin);
-        if (w->density && !p->row && i0 != j0 && n_index > n_b / 4)
-            add_up_dense(p, w, (uint32_t)(i0 + i), j0, v, n_b);
-        else if (w->density)
-            add_up(p, w, row_number(p, i0 + i), j0 + from, v, n_index);
-        list(p, w, f, row_number(p, i0 + i), j0 + from, v, n_index);
+        dnas_cpu_at_least(w->index, &n, v, b->n - from, p->s->threshold - p->s->margin);
+        for (size_t k = 0; k < n; k++)
+            w->value[k] = v[w->index[k]];
+        if (w->density && !p->row && from == 0 && a->begin != b->begin && n > b->n / 4) {
+            add_up_dense(p, w, (uint32_t)(a->begin + i), b->begin, v, b->n);
+            list(p, w, f, (uint32_t)(a->begin + i), b->begin, n);
+        } else {
+            use_found(p, w, f, row_number(p, a->begin + i), b->begin + from, n);
+        }
+    }
+}
+
+/* Computes the similarities that the bound does not rule out, unless they are many. */
+static void compare_some_pairs(struct pass *p, struct worker *w, struct found *f,
+                               const struct side *a, const struct side *b)
+{
+    const float limit = p->s->threshold - p->s->margin - p->bound->margin;
+    size_t n_left = 0, n;
+
+    dnas_cpu_matmul_nt(w->tile, a->y, b->y, a->n, b->n, p->bound->D);
+    for (size_t i = 0; i < a->n; i++) {
+        dnas_cpu_at_least(w->index, &n, w->tile + i * b->n, b->n, limit);
+        n_left += n;
+    }
+    if (n_left > a->n * b->n / 8) {
+        compare_all_pairs(p, w, f, a, b);
+        return;
+    }
+    for (size_t i = 0; i < a->n; i++) {
+        size_t from = a->begin == b->begin ? i : 0, n_near = 0;
+
+        dnas_cpu_at_least(w->index, &n, w->tile + i * b->n + from, b->n - from, limit);
+        dnas_cpu_similarity_rows(w->value, b->x + from * p->s->C, w->index, a->x + i * p->s->C, n,
+                                 p->s->C);
+        for (size_t k = 0; k < n; k++)
+            if (w->value[k] >= p->s->threshold - p->s->margin) {
+                w->index[n_near] = w->index[k];
+                w->value[n_near++] = w->value[k];
+            }
+        use_found(p, w, f, row_number(p, a->begin + i), b->begin + from, n_near);
     }
 }
 
@@ -175,8 +230,8 @@ static void compare_task(void *ctx, size_t task, int worker)
     struct pass *p = ctx;
     struct worker *w = &p->worker[worker];
     struct found *f = &p->found[task];
-    size_t low = 0, high = p->n_blocks, i0, n_a, j;
-    const float *a;
+    size_t low = 0, high = p->n_blocks, j;
+    struct side a;
 
     while (high - low > 1) { /* the block whose tasks hold this one */
         size_t middle = low + (high - low) / 2;
@@ -186,12 +241,16 @@ static void compare_task(void *ctx, size_t task, int worker)
         else
             high = middle;
     }
-    i0 = low * BLOCK;
-    n_a = least(p->n - i0, BLOCK);
-    a = block_rows(p, w->a, i0, n_a);
+    a = side_of(p, w->a, low * BLOCK);
     j = low + (task - p->first_task[low]) * STRIP;
-    for (size_t k = 0; k < STRIP && j + k < p->n_blocks; k++)
-        compare_blocks(p, w, f, a, i0, n_a, (j + k) * BLOCK);
+    for (size_t k = 0; k < STRIP && j + k < p->n_blocks; k++) {
+        struct side b = j + k == low ? a : side_of(p, w->b, (j + k) * BLOCK);
+
+        if (p->bound)
+            compare_some_pairs(p, w, f, &a, &b);
+        else
+            compare_all_pairs(p, w, f, &a, &b);
+    }
     if (atomic_fetch_add(&p->n_found, f->n) + f->n > p->limit) {
         free(f->pair); /* too many: they will not be listed */
         *f = (struct found){0};
@@ -208,6 +267,7 @@ static void make_workers(struct pass *p, int n_threads, bool densities)
 
         w->tile = dnas_xalloc64(BLOCK * BLOCK, sizeof(*w->tile));
         w->index = dnas_xalloc(BLOCK, sizeof(*w->index));
+        w->value = dnas_xalloc(BLOCK, sizeof(*w->value));
         if (p->row) {
             w->a = dnas_xalloc64(BLOCK * sizeof(*w->a), p->s->C);
             w->b = dnas_xalloc64(BLOCK * sizeof(*w->b), p->s->C);
@@ -230,6 +290,7 @@ static void collect_workers(struct pass *p, int n_threads)
         free(w->a);
         free(w->b);
         free(w->index);
+        free(w->value);
         free(w->density);
     }
     free(p->worker);
@@ -266,12 +327,13 @@ static void list_neighbours(struct dnas_similar *s, struct found *found, size_t 
     free(at);
 }
 
-static void compare_all(struct dnas_similar *s, const uint32_t *row, size_t n, bool densities,
-                        int n_threads)
+static void compare_all(struct dnas_similar *s, const struct dnas_similar_bound *bound,
+                        const uint32_t *row, size_t n, bool densities, int n_threads)
 {
-    struct pass p = {.s = s, .row = row, .n = n, .n_blocks = n / BLOCK + (n % BLOCK > 0)};
+    struct pass p = {.s = s, .bound = bound, .row = row, .n = n};
     size_t n_tasks = 0;
 
+    p.n_blocks = n / BLOCK + (n % BLOCK > 0);
     p.limit = DNAS_SIMILAR_NEIGHBOURS(s->N, s->C);
     p.first_task = dnas_xalloc(p.n_blocks + 1, sizeof(*p.first_task));
     for (size_t i = 0; i < p.n_blocks; i++) {
@@ -317,6 +379,7 @@ static int longest2(double *max, const float *x, size_t N, size_t C, struct dnas
 int dnas_similar_run(struct dnas_similar *s, const float *x, size_t N, size_t C, float threshold,
                      int n_threads, struct dnas_err *err)
 {
+    struct dnas_similar_bound bound;
     double max;
     int exponent;
 
@@ -329,11 +392,12 @@ int dnas_similar_run(struct dnas_similar *s, const float *x, size_t N, size_t C,
     /* Twice the error of a product (kernels.h) for a row with a mean and twice for the row with
      * one of those, and the rounding of the mean. */
     s->margin = (float)(((double)C / 4 + 24) * 0x1p-24 * max);
-    /* No sum exceeds 2^51 units, with room for errors and for the mark -100 of kmedoid.c. */
-    frexp((double)N * max * 1.01 + 200, &exponent);
+    frexp((double)N * max * 1.01, &exponent); /* with room for errors */
     s->scale = ldexp(1, 51 - exponent);
     s->density = dnas_xzalloc(N, sizeof(*s->density));
-    compare_all(s, NULL, N, true, n_threads);
+    dnas_similar_bound_make(&bound, x, N, C, threshold - s->margin, max, n_threads);
+    compare_all(s, bound.D > 0 ? &bound : NULL, NULL, N, true, n_threads);
+    dnas_similar_bound_release(&bound);
     return 0;
 }
 
@@ -345,7 +409,7 @@ void dnas_similar_list(struct dnas_similar *s, const uint32_t *row, size_t n, in
     s->first = NULL;
     s->neighbour = NULL;
     s->similarity = NULL;
-    compare_all(s, row, n, false, n_threads);
+    compare_all(s, NULL, row, n, false, n_threads);
 }
 
 void dnas_similar_release(struct dnas_similar *s)
@@ -361,7 +425,7 @@ void dnas_similar_release(struct dnas_similar *s)
 
 struct subtract {
     struct dnas_similar *s;
-    struct pass rows; /* s, row and n alone */
+    struct pass rows;  /* s, row and n alone */
     const float *gone; /* [n_gone,C] */
     size_t n_gone;
     struct worker *worker;

@@ -4,7 +4,7 @@
  * holding a table of all pairs.
  *
  * Similarities are those of dnas_cpu_similarity, so that a pair has one value
- * wherever it is met.  Sums are kept in whole units of 2^-k, and stay below 2^53
+ * wherever it is met.  Sums are kept in whole units of 2^-k, and none exceeds 2^51
  * of them: they are exact, any order gives the same bits, and what was added can
  * be taken out again without a trace.
  */
@@ -22,11 +22,12 @@ extern "C" {
 
 struct dnas_similar {
     size_t N, C;
-    const float *x;  /* [N,C], borrowed */
-    float threshold; /* pairs at or above count */
-    float margin;    /* neighbours are listed from threshold - margin */
-    double scale;    /* units in 1 */
-    double *density; /* [N], units: the sum of a row's similarities that count, its own included */
+    const float *x;   /* [N,C], borrowed */
+    float threshold;  /* pairs at or above count */
+    float margin;     /* neighbours are listed from threshold - margin */
+    double scale;     /* units in 1 */
+    double *density;  /* [N], units: the sum of a row's similarities that count, its own included;
+                         2^51 at most */
     uint64_t n_pairs; /* how many of the N^2 similarities count */
 
     /* Neighbours of row i, without itself, are first[i] .. first[i+1]-1 of these, in rising

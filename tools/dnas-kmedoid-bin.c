@@ -63,9 +63,9 @@ static int threshold_from_file(double *threshold, const struct bin *b, struct dn
         classes = dnas_xalloc(l.N, sizeof(*classes));
         n_classes = dnas_embeddings_classes(&l, classes, NULL);
         normalise(b, &l);
-        status = dnas_kmedoid_threshold_labelled(threshold, l.x, classes, l.N, l.C, n_classes,
-                                                 b->percentile < 0 ? PERCENTILE : b->percentile,
-                                                 err);
+        status =
+            dnas_kmedoid_threshold_labelled(threshold, l.x, classes, l.N, l.C, n_classes,
+                                            b->percentile < 0 ? PERCENTILE : b->percentile, err);
         if (status != 0)
             dnas_err_at(err, "%s: ", b->threshold_from);
     }
@@ -90,11 +90,10 @@ static int choose_threshold(double *threshold, const struct bin *b, struct dnas_
                                             err) != 0) {
         return -1;
     }
-    dnas_msg_note("the threshold is %.9g", *threshold);
     return 0;
 }
 
-static void say(const struct bin *b, const struct dnas_kmedoid *km, size_t n_zero)
+static void say(const struct bin *b, const struct dnas_kmedoid *km, double threshold, size_t n_zero)
 {
     size_t n_binned = 0;
 
@@ -106,8 +105,8 @@ static void say(const struct bin *b, const struct dnas_kmedoid *km, size_t n_zer
     dnas_msg_verbose("%.3g %% of all pairs reach the threshold; %zu bins were smaller than %lld",
                      km->N > 0 ? 100. * (double)km->n_pairs / ((double)km->N * (double)km->N) : 0,
                      km->n_small, (long long)b->min_bin_size);
-    dnas_msg_note("%zu bins hold %zu of %zu sequences; %" PRIu64 " rounds%s", km->n_bins, n_binned,
-                  km->N, km->n_rounds,
+    dnas_msg_note("threshold %.9g: %zu bins hold %zu of %zu sequences; %" PRIu64 " rounds%s",
+                  threshold, km->n_bins, n_binned, km->N, km->n_rounds,
                   km->limited ? ", the limit: sequences are left that were not looked at (see "
                                 "--max-rounds)"
                               : "");
@@ -149,7 +148,7 @@ static int run(struct bin *b, const struct dnas_tool *tool, const char *path, st
             files = NULL;
         }
         if (status == 0)
-            say(b, &km, n_zero);
+            say(b, &km, o.threshold, n_zero);
     }
     dnas_bins_out_abandon(files);
     dnas_kmedoid_release(&km);

@@ -212,8 +212,8 @@ INLINE void dnas_cpu_at_least_body(uint32_t *index, size_t *n_index, const float
 
 #if DNAS_ISA == 2
     for (; i + LANES <= n; i += LANES)
-        for (unsigned mask = _mm512_cmp_ps_mask(_mm512_loadu_ps(v + i), _mm512_set1_ps(limit),
-                                                _CMP_GE_OQ);
+        for (unsigned mask =
+                 _mm512_cmp_ps_mask(_mm512_loadu_ps(v + i), _mm512_set1_ps(limit), _CMP_GE_OQ);
              mask; mask &= mask - 1)
             index[found++] = (uint32_t)i + (uint32_t)__builtin_ctz(mask);
 #elif DNAS_ISA == 1
@@ -237,5 +237,5 @@ DNAS_VERSIONS(dnas_cpu_similarity_rows,
               (float *out, const float *x, const uint32_t *row, const float *y, size_t n, size_t C),
               (out, x, row, y, n, C))
 DNAS_VERSIONS(dnas_cpu_at_least,
-              (uint32_t *index, size_t *n_index, const float *v, size_t n, float limit),
+              (uint32_t * index, size_t *n_index, const float *v, size_t n, float limit),
               (index, n_index, v, n, limit))

@@ -6,6 +6,7 @@
 #
 #   DNAS_BENCH_FASTA=FILE   plain FASTA to read (default: the examples, 40 times)
 #   DNAS_BENCH_TOKENIZER=FILE   a tokenizer.json (default: one of 4096 tokens made here)
+#   DNAS_BENCH_ROWS='N...'      sizes for binning beyond 20,000 rows (default: 50000 125000)
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
 : "${BUILD:=$PWD/build}"
@@ -119,3 +120,12 @@ mkdir "$tmp/kmeans"
 # Debian's reference BLAS, which numpy has by default, makes the peers some twenty
 # times slower than OpenBLAS does: install libopenblas0-pthread for a fair race.
 beside kmeans_peers.py "$tmp/kmeans" 1 1
+
+echo "== binning by k-medoid, one thread: compare processor seconds"
+mkdir "$tmp/kmedoid"
+"$BUILD"/tests/bench/bench_kmedoid 20000 1 "$tmp/kmedoid"
+beside kmedoid_peers.py "$tmp/kmedoid" 1
+# The sizes of the paper's sets; DNABERT-S's own way needs 62 GB for the last.
+for n in ${DNAS_BENCH_ROWS:-50000 125000}; do
+    "$BUILD"/tests/bench/bench_kmedoid "$n" 1 | tail -n 2
+done

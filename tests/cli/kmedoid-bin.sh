@@ -36,7 +36,7 @@ c\t1\t1\t6\ty\tthree
 d#4\t1\t1\t6\ty\t
 e\t0\t0.986663401\t100\tx\t
 f\t-1\t0\t3\t\tsix'
-    expect_text "$TMP/err" 'dnas-kmedoid-bin: 2 bins hold 5 of 6 sequences; 3 rounds'
+    expect_text "$TMP/err" 'dnas-kmedoid-bin: threshold 0.5: 2 bins hold 5 of 6 sequences; 3 rounds'
     expect_labels 'RL|S1|C1:0 b/2:0 c:-1 d#4:-1 e:0 f:-1' --threshold 0.5 --min-bin-size 3 e.dnas
     expect_labels 'RL|S1|C1:0 b/2:0 c:1 d#4:1 e:-1 f:-1' --threshold 0.99 --min-bin-size 2 e.dnas
     # By inner products e is near all but f.
@@ -44,7 +44,7 @@ f\t-1\t0\t3\t\tsix'
     expect_ok dnas-kmedoid-bin -v --threshold 0.5 e.dnas
     grep -qx 'dnas-kmedoid-bin: 38.9 % of all pairs reach the threshold; 3 bins were smaller than 10' "$TMP/err" ||
         fail "says $(cat "$TMP/err")"
-    grep -qx 'dnas-kmedoid-bin: 0 bins hold 0 of 6 sequences; 3 rounds' "$TMP/err" || fail "says $(cat "$TMP/err")"
+    grep -qx 'dnas-kmedoid-bin: threshold 0.5: 0 bins hold 0 of 6 sequences; 3 rounds' "$TMP/err" || fail "says $(cat "$TMP/err")"
 }
 
 test_compat_and_limit() {
@@ -52,25 +52,25 @@ test_compat_and_limit() {
     # Numbers are those of the rounds, from 1.
     expect_labels 'RL|S1|C1:1 b/2:1 c:2 d#4:2 e:1 f:3' --compat dnabert-s --threshold 0.5 --min-bin-size 1 e.dnas
     expect_ok dnas-kmedoid-bin --max-rounds 1 --threshold 0.5 --min-bin-size 1 --format tsv e.dnas
-    expect_text "$TMP/err" 'dnas-kmedoid-bin: 1 bins hold 3 of 6 sequences; 1 rounds, the limit: sequences are left that were not looked at (see --max-rounds)'
+    expect_text "$TMP/err" 'dnas-kmedoid-bin: threshold 0.5: 1 bins hold 3 of 6 sequences; 1 rounds, the limit: sequences are left that were not looked at (see --max-rounds)'
     cut -f 2 "$TMP/out" >got
     expect_text got $'cluster\n0\n0\n-1\n-1\n0\n-1'
     # Above 1 nothing is like itself: the reference goes on until its rounds are used up.
     expect_ok dnas-kmedoid-bin --compat dnabert-s --threshold 1.5 e.dnas
     grep -q '0 bins hold 0 of 6 sequences; 1000 rounds, the limit' "$TMP/err" || fail "says $(cat "$TMP/err")"
     expect_ok dnas-kmedoid-bin --threshold 1.5 e.dnas
-    expect_text "$TMP/err" 'dnas-kmedoid-bin: 0 bins hold 0 of 6 sequences; 6 rounds'
+    expect_text "$TMP/err" 'dnas-kmedoid-bin: threshold 1.5: 0 bins hold 0 of 6 sequences; 6 rounds'
 }
 
 test_threshold_from_labels() {
     six
     # Of x: 0.990, 0.990, 0.980 with their mean; of y: 1 and 1; f has no label.
     expect_ok dnas-kmedoid-bin --threshold-from e.dnas --percentile 0 --min-bin-size 1 --format tsv e.dnas
-    grep -qx 'dnas-kmedoid-bin: the threshold is 0.98009[0-9]*' "$TMP/err" || fail "says $(cat "$TMP/err")"
+    grep -qx 'dnas-kmedoid-bin: threshold 0.98009[0-9]*: .*' "$TMP/err" || fail "says $(cat "$TMP/err")"
     expect_ok dnas-kmedoid-bin --threshold-from e.dnas --percentile 59 e.dnas
-    grep -qx 'dnas-kmedoid-bin: the threshold is 0.9900[0-9]*' "$TMP/err" || fail "says $(cat "$TMP/err")"
+    grep -qx 'dnas-kmedoid-bin: threshold 0.9900[0-9]*: .*' "$TMP/err" || fail "says $(cat "$TMP/err")"
     expect_ok dnas-kmedoid-bin --threshold-from e.dnas e.dnas # 70: the fourth of five
-    grep -qx 'dnas-kmedoid-bin: the threshold is 1' "$TMP/err" || fail "says $(cat "$TMP/err")"
+    grep -qx 'dnas-kmedoid-bin: threshold 1: .*' "$TMP/err" || fail "says $(cat "$TMP/err")"
     cut -f 1-5 e.tsv >plain.tsv && dnas-view --from-tsv plain.tsv -o plain.dnas
     expect_sentence 1 '^dnas-kmedoid-bin: plain.dnas: no row has a label' dnas-kmedoid-bin --threshold-from plain.dnas e.dnas
     printf 'id\tembedding_0\tlabel\na\t1\tx\n' >one.tsv && dnas-view --from-tsv one.tsv -o one.dnas
@@ -95,9 +95,9 @@ test_threshold_without_labels() {
     six
     # With four rows a row's third neighbour is its last: the least similar pair decides.
     expect_ok dnas-kmedoid-bin --min-bin-size 4 e.dnas
-    grep -qx 'dnas-kmedoid-bin: the threshold is 0' "$TMP/err" || fail "says $(cat "$TMP/err")"
+    grep -qx 'dnas-kmedoid-bin: threshold 0: .*' "$TMP/err" || fail "says $(cat "$TMP/err")"
     expect_ok dnas-kmedoid-bin --min-bin-size 2 --no-normalise e.dnas
-    grep -qx 'dnas-kmedoid-bin: the threshold is 0' "$TMP/err" || fail "says $(cat "$TMP/err")" # f's nearest
+    grep -qx 'dnas-kmedoid-bin: threshold 0: .*' "$TMP/err" || fail "says $(cat "$TMP/err")" # f's nearest
     random_fasta 90 3 >s.fa
     dnas-embed -m tnf-canonical s.fa -o t.dnas
     expect_ok dnas-kmedoid-bin t.dnas -o b.dnas
@@ -264,11 +264,11 @@ test_odd_rows() {
     awk 'BEGIN { print "id\tembedding_0\tembedding_1"; for (i = 0; i < 12; i++) print "s" i "\t2\t1" }' >e.tsv
     dnas-view --from-tsv e.tsv -o e.dnas
     expect_ok dnas-kmedoid-bin --threshold 0.9 e.dnas -o l.dnas
-    expect_text "$TMP/err" 'dnas-kmedoid-bin: 1 bins hold 12 of 12 sequences; 1 rounds'
+    expect_text "$TMP/err" 'dnas-kmedoid-bin: threshold 0.9: 1 bins hold 12 of 12 sequences; 1 rounds'
     sed 's/2\t1/0\t0/' e.tsv >z.tsv && dnas-view --from-tsv z.tsv -o z.dnas
     expect_ok dnas-kmedoid-bin --threshold 0.9 z.dnas -o l.dnas
     expect_text "$TMP/err" $'dnas-kmedoid-bin: warning: 12 rows are all zero: they have no direction and are like no others
-dnas-kmedoid-bin: 0 bins hold 0 of 12 sequences; 12 rounds'
+dnas-kmedoid-bin: threshold 0.9: 0 bins hold 0 of 12 sequences; 12 rounds'
     sed '3s/2\t1/0\t0/' e.tsv >m.tsv && dnas-view --from-tsv m.tsv -o m.dnas
     expect_ok dnas-kmedoid-bin -q --threshold 0.9 --format tsv m.dnas
     [ "$(cut -f 2,3 "$TMP/out" | sed -n 3p)" = $'-1\t0' ] || fail "a zero row is $(sed -n 3p "$TMP/out")"

@@ -322,8 +322,9 @@ static bool check_similarity(const struct shape *s, enum fill fill)
 {
     float *a = draw(s->M, s->K, fill, 0), *b = draw(s->N, s->K, fill, 1);
     size_t ld = s->N + 3;
-    struct guarded out = guard(s->M * ld, sizeof(float)), turned = guard(s->N * s->M, sizeof(float)),
-                   row = guard(s->N, sizeof(float)), part = guard(s->M * s->N, sizeof(float));
+    struct guarded out = guard(s->M * ld, sizeof(float)),
+                   turned = guard(s->N * s->M, sizeof(float)), row = guard(s->N, sizeof(float)),
+                   part = guard(s->M * s->N, sizeof(float));
     uint32_t *number = dnas_xalloc(s->N, sizeof(*number));
     size_t from = s->M / 3;
     bool ok = true;

