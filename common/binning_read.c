@@ -14,6 +14,10 @@
 #include "common/stream.h"
 #include "common/xmem.h"
 
+/* In a sample: pairs of base pairs are counted in 128 bits, and a sequence in four bins counts
+ * four times. */
+#define MAX_BP (UINT64_C(1) << 60)
+
 enum list { GENOMES, BINS };
 
 struct loader {
@@ -229,8 +233,6 @@ static int load_bioboxes(struct loader *l, struct dnas_in *in, struct dnas_err *
     if (!l->truth_name)
         return dnas_err_set(err, "%s: says nothing of genomes: give the gold standard with --truth",
                             dnas_in_name(in));
-    if (set->n_samples == 0)
-        return dnas_err_set(err, "%s: holds no sample", l->truth_name);
     set->all_listed = true;
     l->is_met = dnas_xzalloc(set->n_samples, sizeof(*l->is_met));
     status = dnas_bioboxes_read(in, bin_row, l, err);
@@ -384,13 +386,20 @@ static uint32_t *order_groups(const struct dnas_idmap *map, struct dnas_member *
     return order;
 }
 
-static void finish_sample(struct dnas_binning_sample *s)
+static int finish_sample(struct dnas_binning_sample *s, const char *file, struct dnas_err *err)
 {
+    uint64_t sum = 0;
+
     s->genome_order = order_groups(&s->genome_ids, s->genome_of, s->n_genome_of);
     s->bin_order = order_groups(&s->bin_ids, s->bin_of, s->n_bin_of);
     s->has_lengths = s->n_sequences > 0;
     for (size_t i = 0; i < s->n_sequences; i++)
         s->has_lengths = s->has_lengths && s->length_bp[i] > 0;
+    for (size_t i = 0; i < s->n_sequences && sum <= MAX_BP; i++)
+        sum += s->length_bp[i] <= MAX_BP ? s->length_bp[i] : MAX_BP;
+    if (sum > MAX_BP)
+        return dnas_err_set(err, "%s: has more than 2^60 bp", file);
+    return 0;
 }
 
 int dnas_binning_set_load(struct dnas_binning_set *set, const char *bins, const char *truth,
@@ -415,7 +424,11 @@ int dnas_binning_set_load(struct dnas_binning_set *set, const char *bins, const 
         dnas_in_close(in);
     }
     for (size_t i = 0; status == 0 && i < set->n_samples; i++)
-        finish_sample(&set->samples[i]);
+        status = finish_sample(&set->samples[i],
+                               truth  ? truth
+                               : bins ? bins
+                                      : "standard input",
+                               err);
     dnas_idset_release(&l.ids);
     return status;
 }

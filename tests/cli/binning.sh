@@ -250,6 +250,8 @@ test_what_it_refuses() {
     refuse "line 2 has the length '-5', not a number from 1" '@@SEQUENCEID\tBINID\tLENGTH\nR4\tx\t-5\n'
     refuse "line 2: 'R4' has the length 61, and 60 elsewhere" '@@SEQUENCEID\tBINID\tLENGTH\nR4\tx\t61\n'
     refuse "line 2 is not UTF-8 text" '@@SEQUENCEID\tBINID\nR4\t\xff\n'
+    { gold && printf 'long%s\ta\t9000000000000000000\n' 1 2 3 4; } >long.gold
+    expect_sentence 1 '^dnas-ari: long.gold: has more than 2\^60 bp' dnas-ari --binning all --truth long.gold bins.binning
     refuse "line 2 is not UTF-8 text" '@@SEQUENCEID\tBINID\nR4\t\x01\n'
     printf 'id\tcluster\nR4\t1\nR4\t2\n' >twice.tsv
     expect_sentence 1 "^dnas-ari: twice.tsv: the id 'R4' comes twice, so --truth cannot be joined" dnas-ari --binning all --truth gold.binning twice.tsv

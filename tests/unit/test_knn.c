@@ -93,9 +93,10 @@ static void test_against_all_distances(void)
         double offset;
     } table[] =
         {
-            {1, 1, 1, 1, 0},       {3, 5, 2, 5, 0},        {300, 700, 17, 5, 0},
-            {70, 3000, 64, 1, 0},  {257, 1025, 33, 40, 0}, {40, 500, 768, 5, 0},
-            {60, 800, 24, 7, 100}, /* far from zero: f32 tells little apart */
+            {1, 1, 1, 1, 0},         {3, 5, 2, 5, 0},        {300, 700, 17, 5, 0},
+            {70, 3000, 64, 1, 0},    {257, 1025, 33, 40, 0}, {40, 500, 768, 5, 0},
+            {60, 800, 24, 7, 100},   /* far from zero: f32 tells little apart */
+            {80, 2000, 24, 7, 3000}, /* and next to nothing */
             {20, 600, 16, 600, 0},
         };
 
@@ -177,7 +178,7 @@ static void test_zero_rows(void)
 /* Large and small values, to the ends of what is taken. */
 static void test_scales(void)
 {
-    for (int power = -40; power <= 16; power += 8) {
+    for (int power = -40; power <= 16; power += 4) {
         float *x = draw(200, 12, 0, 9);
 
         for (size_t i = 0; i < 200 * 12; i++)
