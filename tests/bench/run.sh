@@ -105,6 +105,9 @@ echo "== nearest neighbours, one thread: compare processor seconds"
 "$BUILD"/tests/bench/bench_knn 2 1 "$tmp"
 beside knn_peers.py "$tmp" 1 1
 
+echo "== bins by likelihood, one thread: seconds by the clock"
+"$BUILD"/tests/bench/bench_graph 1
+
 echo "== k-means, one thread: compare processor seconds"
 mkdir "$tmp/kmeans"
 "$BUILD"/tests/bench/bench_kmeans 1 1 "$tmp/kmeans"
