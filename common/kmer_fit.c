@@ -27,6 +27,10 @@
 
 static const double ridges[DNAS_KMER_N_RIDGES] = {0.0003, 0.001, 0.003, 0.01, 0.03, 0.1};
 
+/* Variances of the noise model are no less than this. */
+#define LEAST_NOISE 1e-3
+#define WEIGHT_KB 5 /* of rows in its fit: kmer_fit.h */
+
 /* sum of r r^T over rows, which wait in a panel. */
 struct moment {
     double *sum;   /* [I,I] on and above the diagonal */
@@ -34,14 +38,21 @@ struct moment {
     size_t n_waiting;
 };
 
+/* With the weight c of a row of L kb: of c and of c / L. */
+#define N_NOISE 2
+
 struct fold {
     struct moment within, means;
-    double *sum_means; /* [I] */
+    struct moment noise[N_NOISE]; /* rows times the root of c, of c / L */
+    double weight[N_NOISE + 1];   /* sums of c, c / L, c / L^2 */
+    double *sum_means;            /* [I] */
     uint64_t n_rows, n_classes;
 };
 
 struct class_sum {
-    double *sum; /* [I]; NULL: no row yet */
+    double *sum;            /* [I]; NULL: no row yet */
+    double *noise_sum;      /* [N_NOISE,I]: of c x, of c / L x; NULL: no lengths */
+    double weight[N_NOISE]; /* sums of c, c / L */
     uint64_t n;
     uint32_t fold;
     uint32_t n_kept;
@@ -57,7 +68,8 @@ struct dnas_kmer_fit {
     float *kept; /* [n_kept,I] */
     uint32_t *kept_class;
     size_t n_kept, kept_cap, kept_class_cap;
-    bool closed; /* the classes' sums have gone into the folds */
+    bool closed;     /* the classes' sums have gone into the folds */
+    bool no_lengths; /* of some rows */
 };
 
 /* ---- moments ---- */
@@ -117,10 +129,14 @@ void dnas_kmer_fit_free(struct dnas_kmer_fit *f)
     for (int i = 0; i < DNAS_KMER_FOLDS; i++) {
         release_moment(&f->folds[i].within);
         release_moment(&f->folds[i].means);
+        for (int k = 0; k < N_NOISE; k++)
+            release_moment(&f->folds[i].noise[k]);
         free(f->folds[i].sum_means);
     }
-    for (size_t c = 0; c < f->n_classes; c++)
+    for (size_t c = 0; c < f->n_classes; c++) {
         free(f->classes[c].sum);
+        free(f->classes[c].noise_sum);
+    }
     free(f->classes);
     free(f->kept);
     free(f->kept_class);
@@ -135,7 +151,7 @@ static struct class_sum *find_class(struct dnas_kmer_fit *f, uint32_t class, uin
 
     f->classes = dnas_xgrow(f->classes, &f->classes_cap, (size_t) class + 1, sizeof(*f->classes));
     while (f->n_classes <= class)
-        f->classes[f->n_classes++] = (struct class_sum){NULL, 0, 0, 0};
+        f->classes[f->n_classes++] = (struct class_sum){.sum = NULL};
     c = &f->classes[class];
     if (!c->sum) {
         c->sum = dnas_xzalloc(f->I, sizeof(*c->sum));
@@ -153,9 +169,33 @@ static void keep(struct dnas_kmer_fit *f, const float *x, uint32_t class)
     f->kept_class[f->n_kept++] = class;
 }
 
-void dnas_kmer_fit_add(struct dnas_kmer_fit *f, const float *x, const uint32_t *classes,
-                       const uint32_t *groups, size_t n)
+/* A row of the noise model. */
+static void add_noise(struct dnas_kmer_fit *f, struct class_sum *c, const float *x,
+                      uint32_t length_bp)
 {
+    struct fold *fold = &f->folds[c->fold];
+    double kb = length_bp > 0 ? length_bp / 1000. : 0.001;
+    double weight = 1 / ((1 + WEIGHT_KB / kb) * (1 + WEIGHT_KB / kb));
+
+    if (!c->noise_sum)
+        c->noise_sum = dnas_xzalloc(N_NOISE * f->I, sizeof(*c->noise_sum));
+    for (int k = 0; k < N_NOISE; k++, weight /= kb) {
+        double *row = next_row(&fold->noise[k], f->I, f->n_threads), root = sqrt(weight);
+
+        for (size_t i = 0; i < f->I; i++) {
+            row[i] = root * (double)x[i];
+            c->noise_sum[(size_t)k * f->I + i] += weight * (double)x[i];
+        }
+        c->weight[k] += weight;
+        fold->weight[k] += weight;
+    }
+    fold->weight[N_NOISE] += weight;
+}
+
+void dnas_kmer_fit_add(struct dnas_kmer_fit *f, const float *x, const uint32_t *classes,
+                       const uint32_t *groups, const uint32_t *length_bp, size_t n)
+{
+    f->no_lengths = f->no_lengths || (!length_bp && n > 0);
     for (size_t r = 0; r < n; r++) {
         const float *from = x + r * f->I;
         struct class_sum *c = find_class(f, classes[r], groups[r]);
@@ -168,6 +208,8 @@ void dnas_kmer_fit_add(struct dnas_kmer_fit *f, const float *x, const uint32_t *
         }
         c->n++;
         fold->n_rows++;
+        if (!f->no_lengths)
+            add_noise(f, c, from, length_bp[r]);
         if (c->n_kept < KEEP_OF_CLASS && f->n_kept < KEEP_IN_ALL) {
             keep(f, from, classes[r]);
             c->n_kept++;
@@ -188,6 +230,7 @@ void dnas_kmer_fit_add_pairs(struct dnas_kmer_fit *f, const float *a, const floa
 {
     double *mean = dnas_xalloc(f->I, sizeof(*mean));
 
+    f->no_lengths = f->no_lengths || n > 0;
     for (size_t r = 0; r < n; r++) {
         struct fold *fold = &f->folds[groups[r] % DNAS_KMER_FOLDS];
         double *row = next_row(&fold->within, f->I, f->n_threads);
@@ -201,6 +244,15 @@ void dnas_kmer_fit_add_pairs(struct dnas_kmer_fit *f, const float *a, const floa
         add_mean(f, fold, mean);
     }
     free(mean);
+}
+
+/* sum c (x - m)(x - m)^T from sum c x x^T: m the class's mean, s the sum of c x, and the weight of
+ * all rows. */
+static void centre_noise(double *sum, const double *m, const double *s, double weight, size_t I)
+{
+    for (size_t i = 0; i < I; i++)
+        for (size_t j = i; j < I; j++)
+            sum[i * I + j] += weight * m[i] * m[j] - m[i] * s[j] - s[i] * m[j];
 }
 
 /* Takes the classes' means out of the rows' moments, and lets them go. */
@@ -218,16 +270,23 @@ static void close_classes(struct dnas_kmer_fit *f)
             for (size_t j = i; j < f->I; j++)
                 fold->within.sum[i * f->I + j] -= (double)c->n * c->sum[i] * c->sum[j];
         add_mean(f, fold, c->sum);
+        for (size_t n = 0; n < N_NOISE && !f->no_lengths; n++)
+            centre_noise(fold->noise[n].sum, c->sum, c->noise_sum + n * f->I, c->weight[n], f->I);
         free(c->sum);
-        c->sum = NULL;
+        free(c->noise_sum);
+        c->sum = c->noise_sum = NULL;
     }
 }
 
 static void finish(struct dnas_kmer_fit *f)
 {
-    for (int i = 0; i < DNAS_KMER_FOLDS; i++)
+    for (int i = 0; i < DNAS_KMER_FOLDS; i++) {
         if (f->folds[i].within.panel)
             flush(&f->folds[i].within, f->I, f->n_threads);
+        for (int k = 0; k < N_NOISE; k++)
+            if (f->folds[i].noise[k].panel)
+                flush(&f->folds[i].noise[k], f->I, f->n_threads);
+    }
     if (!f->closed)
         close_classes(f);
     f->closed = true;
@@ -487,6 +546,89 @@ static void choose_ridge(struct dnas_kmer_map *map, const struct dnas_kmer_fit *
     map->chosen = true;
 }
 
+/* ---- the noise model ---- */
+
+/* v a v of a symmetric matrix, of which the part above the diagonal is there. */
+static double form(const double *a, const double *v, size_t I)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < I; i++) {
+        double row = a[i * I + i] * v[i] / 2;
+
+        for (size_t j = i + 1; j < I; j++)
+            row += a[i * I + j] * v[j];
+        sum += 2 * v[i] * row;
+    }
+    return sum;
+}
+
+struct noise {
+    double between, noise, noise_kb;
+};
+
+/* Adds what a held-out part says of a direction v. */
+static void measure(struct noise *n, const struct fold *fold, const double *v, size_t I)
+{
+    const double *w = fold->weight;
+    double n_rows = (double)fold->n_rows, n_classes = (double)fold->n_classes;
+    double unbiased = n_rows / (n_rows - n_classes), det = w[0] * w[2] - w[1] * w[1];
+    double within = form(fold->within.sum, v, I) / (n_rows - n_classes);
+    double t0 = unbiased * form(fold->noise[0].sum, v, I);
+    double t1 = unbiased * form(fold->noise[1].sum, v, I), middle = 0, between;
+
+    for (size_t i = 0; i < I; i++)
+        middle += v[i] * fold->sum_means[i];
+    between = (form(fold->means.sum, v, I) - middle * middle / n_classes) / (n_classes - 1);
+    n->between += fmax(0, between - within * n_classes / n_rows); /* a mean has noise too */
+    if (det > 1e-6 * w[0] * w[2]) {
+        n->noise += (w[2] * t0 - w[1] * t1) / det;
+        n->noise_kb += (w[0] * t1 - w[1] * t0) / det;
+    } else { /* windows of one length: noise is mostly counting, which falls with it */
+        n->noise_kb += t0 / w[1];
+    }
+}
+
+/* One part held out: adds to noise [O].  false where that cannot be. */
+static bool measure_fold(struct noise *noise, const struct dnas_kmer_map *map,
+                         const struct dnas_kmer_fit *f, int held)
+{
+    const struct fold *fold = &f->folds[held];
+    double *v = dnas_xalloc(map->O, f->I * sizeof(*v));
+    double *values = dnas_xalloc(map->O, sizeof(*values));
+    struct covariances c = {NULL};
+    bool can = fold->n_classes >= 2 && fold->n_rows > fold->n_classes &&
+               make_covariances(&c, f, held) == 0 && c.n_classes > map->O &&
+               discriminants(values, v, &c, f->I, map->O, map->ridge, f->n_threads) == 0;
+
+    for (size_t k = 0; can && k < map->O; k++)
+        measure(&noise[k], fold, v + k * f->I, f->I);
+    release_covariances(&c);
+    free(v);
+    free(values);
+    return can;
+}
+
+static void measure_noise(struct dnas_kmer_map *map, const struct dnas_kmer_fit *f)
+{
+    struct noise *noise = dnas_xzalloc(map->O, sizeof(*noise));
+    int n = 0;
+
+    for (int fold = 0; fold < DNAS_KMER_FOLDS && !f->no_lengths; fold++)
+        n += measure_fold(noise, map, f, fold);
+    if (n > 0) {
+        map->between = dnas_xalloc(map->O, sizeof(*map->between));
+        map->noise = dnas_xalloc(map->O, sizeof(*map->noise));
+        map->noise_kb = dnas_xalloc(map->O, sizeof(*map->noise_kb));
+    }
+    for (size_t k = 0; n > 0 && k < map->O; k++) {
+        map->between[k] = (float)(noise[k].between / n);
+        map->noise[k] = (float)fmax(LEAST_NOISE, noise[k].noise / n);
+        map->noise_kb[k] = (float)fmax(LEAST_NOISE, noise[k].noise_kb / n);
+    }
+    free(noise);
+}
+
 int dnas_kmer_fit_map(struct dnas_kmer_fit *f, struct dnas_kmer_map *map, size_t dims, double ridge,
                       struct dnas_err *err)
 {
@@ -527,6 +669,8 @@ int dnas_kmer_fit_map(struct dnas_kmer_fit *f, struct dnas_kmer_map *map, size_t
                      "profiles within a species do not vary in all directions: try a ridge "
                      "of %g or more",
                      DNAS_KMER_RIDGE);
+    else
+        measure_noise(map, f);
 out:
     if (status != 0)
         dnas_kmer_map_release(map);
@@ -540,5 +684,8 @@ void dnas_kmer_map_release(struct dnas_kmer_map *map)
     free(map->mean);
     free(map->weight);
     free(map->value);
+    free(map->between);
+    free(map->noise);
+    free(map->noise_kb);
     *map = (struct dnas_kmer_map){0};
 }

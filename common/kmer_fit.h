@@ -10,6 +10,13 @@
  * is a share of W's largest eigenvalue; it is chosen on classes that were held
  * out, unless it is given.
  *
+ * How far such a map holds for classes that it was not fitted on is measured with
+ * parts held out in turn: the variance of a direction between classes, and within
+ * a class as noise + noise_kb / length in kb, by least squares of the squared
+ * deviations from the class's mean, rows weighted by 1 / (1 + 5 kb / length)^2 so
+ * that short windows, whose deviations are large, do not rule.  The means over the
+ * parts stand for the map of all.
+ *
  * Sums are in double and in the order of the rows: the same bytes come out for
  * any number of threads.
  */
@@ -42,12 +49,13 @@ void dnas_kmer_fit_free(struct dnas_kmer_fit *f);
 /* Adds n profiles.
  *   x         f32 [n,I]  finite
  *   classes   u32 [n]    0, 1, 2, ... as they come up
- *   groups    u32 [n]    the class's genus, or whatever is to be held out together */
+ *   groups    u32 [n]    the class's genus, or whatever is to be held out together
+ *   length_bp u32 [n]    of the windows, for the noise model; NULL: there will be none */
 void dnas_kmer_fit_add(struct dnas_kmer_fit *f, const float *x, const uint32_t *classes,
-                       const uint32_t *groups, size_t n);
+                       const uint32_t *groups, const uint32_t *length_bp, size_t n);
 
 /* Adds n classes of two profiles each, of which nothing more will come: a, b f32 [n,I], groups
- * u32 [n].  Memory does not grow with them. */
+ * u32 [n].  Memory does not grow with them, and there will be no noise model. */
 void dnas_kmer_fit_add_pairs(struct dnas_kmer_fit *f, const float *a, const float *b,
                              const uint32_t *groups, size_t n);
 
@@ -63,6 +71,9 @@ struct dnas_kmer_map {
      */
     double ridges[DNAS_KMER_N_RIDGES], score[DNAS_KMER_N_RIDGES];
     bool chosen; /* the ridge was chosen on them */
+    /* The noise model (plda.h) of held-out classes, [O] each; all NULL where lengths were not given
+     * or no part can be held out. */
+    float *between, *noise, *noise_kb;
 };
 
 /* The map of `dims` directions, or of one fewer than there are classes where that is less.

@@ -104,6 +104,17 @@ static bool is_width(size_t n)
     return n >= 1 && n <= DNAS_KMER_WIDTH_MAX;
 }
 
+static int check_noise(const struct dnas_kmer_parts *p, struct dnas_err *err)
+{
+    if (!p->between != !p->noise || !p->noise != !p->noise_kb)
+        return dnas_err_set(err, "a noise model has three parts: between, noise, noise_kb");
+    for (size_t i = 0; p->noise && i < p->O; i++)
+        if (!(p->between[i] >= 0 && isfinite(p->between[i]) && p->noise[i] > 0 &&
+              isfinite(p->noise[i]) && p->noise_kb[i] >= 0 && isfinite(p->noise_kb[i])))
+            return dnas_err_set(err, "number %zu of the noise model is no variance", i);
+    return 0;
+}
+
 static int check_parts(const struct dnas_kmer_parts *p, size_t I, struct dnas_err *err)
 {
     size_t width = p->O;
@@ -124,7 +135,9 @@ static int check_parts(const struct dnas_kmer_parts *p, size_t I, struct dnas_er
         finite = finite && all_finite(p->layers[l].weight, p->layers[l].O, width) &&
                  all_finite(p->layers[l].bias, 1, p->layers[l].O);
     }
-    return finite ? 0 : dnas_err_set(err, "a number of the model is not finite");
+    if (!finite)
+        return dnas_err_set(err, "a number of the model is not finite");
+    return check_noise(p, err);
 }
 
 struct dnas_kmer_model *dnas_kmer_model_new(const struct dnas_kmer_parts *parts,
@@ -144,6 +157,9 @@ struct dnas_kmer_model *dnas_kmer_model_new(const struct dnas_kmer_parts *parts,
     m->parts.mean = copy(parts->mean, 1, I);
     m->parts.weight = copy(parts->weight, parts->O, I);
     m->parts.length = parts->length ? copy(parts->length, 1, parts->O) : NULL;
+    m->parts.between = parts->between ? copy(parts->between, 1, parts->O) : NULL;
+    m->parts.noise = parts->noise ? copy(parts->noise, 1, parts->O) : NULL;
+    m->parts.noise_kb = parts->noise_kb ? copy(parts->noise_kb, 1, parts->O) : NULL;
     make_matrix(&m->map, parts->weight, parts->O, I);
     for (int l = 0; l < parts->n_layers; l++) {
         const struct dnas_kmer_layer *layer = &parts->layers[l];
@@ -165,6 +181,9 @@ void dnas_kmer_model_free(struct dnas_kmer_model *m)
     free((float *)m->parts.mean);
     free((float *)m->parts.weight);
     free((float *)m->parts.length);
+    free((float *)m->parts.between);
+    free((float *)m->parts.noise);
+    free((float *)m->parts.noise_kb);
     free(m->map.turned);
     for (int l = 0; l < m->parts.n_layers; l++) {
         free((float *)m->parts.layers[l].weight);

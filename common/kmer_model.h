@@ -10,7 +10,9 @@
  *   y = y / |y|                              where the model says so
  *
  * A file is safetensors.  Tensors, all f32: map.mean [I], map.weight [O,I],
- * map.length [O] (optional), layers.0.weight [O1,O], layers.0.bias [O1], ...
+ * map.length [O] (optional), layers.0.weight [O1,O], layers.0.bias [O1], ...; and,
+ * optional but all three together, the noise model plda.between, plda.noise,
+ * plda.noise_kb [O] (plda.h), which says how y varies and is no part of the hash.
  * __metadata__: architecture "kmer"; config, a JSON object:
  *   {"k": [4, 5], "transform": ["sqrt", "sqrt"], "activation": [one a layer],
  *    "normalise": false}
@@ -61,6 +63,9 @@ struct dnas_kmer_parts {
     struct dnas_kmer_layer layers[DNAS_KMER_LAYERS_MAX];
     int n_layers;
     bool normalise;
+    /* The variance of y between species, and within one: noise + noise_kb / length in kb; [O], 0 or
+     * more, noise above 0.  All NULL: not known. */
+    const float *between, *noise, *noise_kb;
 };
 
 struct dnas_kmer_model;
@@ -90,7 +95,8 @@ int dnas_kmer_model_write(const struct dnas_kmer_model *m, const char *path, con
 const struct dnas_kmer_parts *dnas_kmer_model_parts(const struct dnas_kmer_model *m);
 const struct dnas_kmer_profile *dnas_kmer_model_profile(const struct dnas_kmer_model *m);
 size_t dnas_kmer_model_dims(const struct dnas_kmer_model *m);
-/* 32 hex digits, equal if and only if the models are (XXH3-128 of config and tensors). */
+/* 32 hex digits, equal if and only if the models embed alike (XXH3-128 of config and tensors,
+ * the noise model left out). */
 const char *dnas_kmer_model_hash(const struct dnas_kmer_model *m);
 /* out f32 [dims] from counts u64 [n_counts of the profile]; without a k-mer out is zero.
  * A sequence and its reverse complement, which have the same counts up to the order of k-mers,

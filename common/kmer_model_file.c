@@ -176,6 +176,18 @@ static int take_layer(struct dnas_kmer_layer *layer, struct dnas_weights *w, int
     return layer->bias ? 0 : -1;
 }
 
+/* The noise model, if there is one. */
+static int take_noise(struct dnas_kmer_parts *p, struct dnas_weights *w, struct dnas_err *err)
+{
+    if (!dnas_weights_find(w, "", "plda.between"))
+        return 0;
+    if (!(p->between = take(w, "plda.between", p->O, 0, err)) ||
+        !(p->noise = take(w, "plda.noise", p->O, 0, err)) ||
+        !(p->noise_kb = take(w, "plda.noise_kb", p->O, 0, err)))
+        return -1;
+    return 0;
+}
+
 static int take_all(struct dnas_kmer_parts *p, struct dnas_weights *w, struct dnas_err *err)
 {
     bool has_length = dnas_weights_find(w, "", "map.length");
@@ -188,6 +200,9 @@ static int take_all(struct dnas_kmer_parts *p, struct dnas_weights *w, struct dn
         !(p->mean = take(w, "map.mean", I, 0, err)) ||
         (has_length && !(p->length = take(w, "map.length", p->O, 0, err))))
         return -1;
+    if (take_noise(p, w, err) != 0)
+        return -1;
+    n += p->between ? 3 : 0;
     for (int l = 0; l < p->n_layers; width = p->layers[l++].O)
         if (take_layer(&p->layers[l], w, l, width, err) != 0)
             return -1;
@@ -250,7 +265,7 @@ int dnas_kmer_model_write(const struct dnas_kmer_model *m, const char *path, con
 {
     const struct dnas_kmer_parts *p = dnas_kmer_model_parts(m);
     size_t I = dnas_kmer_profile_dims(dnas_kmer_model_profile(m)), width = p->O, n = 0;
-    struct dnas_tensor tensors[3 + 2 * DNAS_KMER_LAYERS_MAX];
+    struct dnas_tensor tensors[6 + 2 * DNAS_KMER_LAYERS_MAX];
     char *names[2 * DNAS_KMER_LAYERS_MAX], *config = kmer_model_config(p);
     struct dnas_metadata metadata[3] = {
         {"architecture", ARCHITECTURE}, {"config", config}, {"pg", pg}};
@@ -265,6 +280,11 @@ int dnas_kmer_model_write(const struct dnas_kmer_model *m, const char *path, con
         names[2 * l + 1] = dnas_xasprintf("layers.%d.bias", l);
         tensors[n++] = describe(names[2 * l], p->layers[l].weight, p->layers[l].O, width);
         tensors[n++] = describe(names[2 * l + 1], p->layers[l].bias, p->layers[l].O, 0);
+    }
+    if (p->between) {
+        tensors[n++] = describe("plda.between", p->between, p->O, 0);
+        tensors[n++] = describe("plda.noise", p->noise, p->O, 0);
+        tensors[n++] = describe("plda.noise_kb", p->noise_kb, p->O, 0);
     }
     status = dnas_safetensors_write(path, tensors, n, metadata, pg ? 3 : 2, err);
     for (int i = 0; i < 2 * p->n_layers; i++)

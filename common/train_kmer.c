@@ -116,7 +116,7 @@ struct job {
     uint64_t n_kmers[BATCH];
     float *x;         /* [BATCH,I] */
     uint64_t *counts; /* [n_threads,n_counts] */
-    uint32_t classes[BATCH], groups[BATCH];
+    uint32_t classes[BATCH], groups[BATCH], length_bp[BATCH];
 };
 
 static void profile_one(void *ctx, size_t i, int worker)
@@ -146,10 +146,11 @@ static int take_windows(void *ctx, const char *const *letters, const size_t *len
             if (j->n_kmers[i] == 0) /* a gap in the genome */
                 continue;
             memmove(j->x + n_good * j->I, j->x + i * j->I, j->I * sizeof(*j->x));
+            j->length_bp[n_good] = (uint32_t)j->lengths[i]; /* at most --length's 100000000 */
             j->classes[n_good] = species;
             j->groups[n_good++] = genus;
         }
-        dnas_kmer_fit_add(j->fit, j->x, j->classes, j->groups, n_good);
+        dnas_kmer_fit_add(j->fit, j->x, j->classes, j->groups, j->length_bp, n_good);
     }
     return 0;
 }
@@ -190,7 +191,9 @@ static void take_pair(struct job *j, struct pairs *p, const struct dnas_block *b
         if (label[i] == '_' || label[i] == ' ')
             n = i;
     j->groups[0] = j->groups[1] = (uint32_t)dnas_idmap_add(&p->genera, label, n);
-    dnas_kmer_fit_add(j->fit, j->x, j->classes, j->groups, 2);
+    for (int i = 0; i < 2; i++)
+        j->length_bp[i] = j->lengths[i] < UINT32_MAX ? (uint32_t)j->lengths[i] : UINT32_MAX;
+    dnas_kmer_fit_add(j->fit, j->x, j->classes, j->groups, j->length_bp, 2);
 }
 
 static int read_pairs(struct job *j, struct dnas_in *in, uint64_t *n_used, struct dnas_err *err)
@@ -259,8 +262,13 @@ static int read_all(struct job *j, char *const *paths, int n_paths, uint64_t *n_
 static struct dnas_kmer_model *make_model(const struct dnas_train_kmer *t,
                                           const struct dnas_kmer_map *map, struct dnas_err *err)
 {
-    struct dnas_kmer_parts parts = {
-        .n_blocks = t->n_blocks, .O = map->O, .mean = map->mean, .weight = map->weight};
+    struct dnas_kmer_parts parts = {.n_blocks = t->n_blocks,
+                                    .O = map->O,
+                                    .mean = map->mean,
+                                    .weight = map->weight,
+                                    .between = map->between,
+                                    .noise = map->noise,
+                                    .noise_kb = map->noise_kb};
 
     memcpy(parts.blocks, t->blocks, sizeof(parts.blocks));
     return dnas_kmer_model_new(&parts, err);

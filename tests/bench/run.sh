@@ -114,6 +114,9 @@ beside logreg_peers.py "$tmp/logreg" 1 1
 echo "== a step of training, one thread"
 "$BUILD"/tests/bench/bench_train 1 2 2000
 
+echo "== bins by likelihood, one thread: seconds by the clock"
+"$BUILD"/tests/bench/bench_graph 1
+
 echo "== k-means, one thread: compare processor seconds"
 mkdir "$tmp/kmeans"
 "$BUILD"/tests/bench/bench_kmeans 1 1 "$tmp/kmeans"

@@ -124,7 +124,7 @@ static struct dnas_kmer_fit *fit_of(const struct data *d, int n_threads)
 {
     struct dnas_kmer_fit *f = dnas_kmer_fit_new(I, n_threads);
 
-    dnas_kmer_fit_add(f, d->x, d->classes, d->groups, d->n);
+    dnas_kmer_fit_add(f, d->x, d->classes, d->groups, NULL, d->n);
     return f;
 }
 
@@ -224,7 +224,7 @@ static void test_threads_and_portions(void)
         for (size_t at = 0; at < d.n; at += 37) {
             size_t n = d.n - at < 37 ? d.n - at : 37;
 
-            dnas_kmer_fit_add(g, d.x + at * I, d.classes + at, d.groups + at, n);
+            dnas_kmer_fit_add(g, d.x + at * I, d.classes + at, d.groups + at, NULL, n);
         }
         CHECK_INT(dnas_kmer_fit_map(g, &got, 6, -1, NULL), 0);
         CHECK(memcmp(got.weight, want.weight, 6 * I * sizeof(float)) == 0);
@@ -319,11 +319,11 @@ static void test_score_by_definition(void)
 
         if (c > 6)
             continue;
-        dnas_kmer_fit_add(all, d.x + r * I, &c, &group, 1);
+        dnas_kmer_fit_add(all, d.x + r * I, &c, &group, NULL, 1);
         if (c == 0 || c == 4)
-            dnas_kmer_fit_add(few, d.x + r * I, &c, &group, 1);
+            dnas_kmer_fit_add(few, d.x + r * I, &c, &group, NULL, 1);
         if (c >= 4)
-            dnas_kmer_fit_add(rest, d.x + r * I, &c, &group, 1);
+            dnas_kmer_fit_add(rest, d.x + r * I, &c, &group, NULL, 1);
         else if (kept[c]++ < 10)
             held[n_held++] = r;
     }
@@ -358,21 +358,21 @@ static void test_refused(void)
     CHECK(strstr(err.msg, "0 profiles of 0 species") != NULL);
     dnas_kmer_fit_free(f);
     f = dnas_kmer_fit_new(I, 1);
-    dnas_kmer_fit_add(f, d.x, d.classes, d.groups, N_CLASSES); /* one of each class */
+    dnas_kmer_fit_add(f, d.x, d.classes, d.groups, NULL, N_CLASSES); /* one of each class */
     CHECK_INT(dnas_kmer_fit_map(f, &map, 3, -1, &err), -1);
     CHECK(strstr(err.msg, "9 profiles of 9 species") != NULL);
     dnas_kmer_fit_free(f);
     f = dnas_kmer_fit_new(I, 1);
     for (size_t r = 0; r < d.n; r++)
         d.classes[r] = 0;
-    dnas_kmer_fit_add(f, d.x, d.classes, d.groups, d.n); /* one class */
+    dnas_kmer_fit_add(f, d.x, d.classes, d.groups, NULL, d.n); /* one class */
     CHECK_INT(dnas_kmer_fit_map(f, &map, 3, 0, &err), -1);
     dnas_kmer_fit_free(f);
     f = dnas_kmer_fit_new(I, 1);
     memset(d.x, 0, d.n * I * sizeof(*d.x));
     for (size_t r = 0; r < d.n; r++)
         d.classes[r] = (uint32_t)r / 3;
-    dnas_kmer_fit_add(f, d.x, d.classes, d.groups, d.n); /* all equal */
+    dnas_kmer_fit_add(f, d.x, d.classes, d.groups, NULL, d.n); /* all equal */
     CHECK_INT(dnas_kmer_fit_map(f, &map, 3, 0.1, &err), -1);
     CHECK(strstr(err.msg, "do not vary") != NULL);
     dnas_kmer_fit_free(f);

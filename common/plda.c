@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * plda.c - evidence that sequences are of one species.  Contract: plda.h.
+ */
+#include "common/plda.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "common/xmem.h"
+
+#define LANES 4
+
+static double *widen(const float *x, size_t C, size_t stride)
+{
+    double *out = dnas_xzalloc(stride, sizeof(*out));
+
+    for (size_t i = 0; i < C; i++)
+        out[i] = (double)x[i];
+    return out;
+}
+
+void dnas_plda_init(struct dnas_plda *m, const float *between, const float *noise,
+                    const float *noise_kb, size_t C)
+{
+    m->C = C;
+    m->stride = (C + DNAS_PLDA_PAD - 1) / DNAS_PLDA_PAD * DNAS_PLDA_PAD;
+    m->between = widen(between, C, m->stride);
+    m->noise = widen(noise, C, m->stride);
+    m->noise_kb = widen(noise_kb, C, m->stride);
+}
+
+void dnas_plda_release(struct dnas_plda *m)
+{
+    free(m->between);
+    free(m->noise);
+    free(m->noise_kb);
+    *m = (struct dnas_plda){0};
+}
+
+static double variance(const struct dnas_plda *m, size_t i, uint32_t length_bp)
+{
+    return m->noise[i] + m->noise_kb[i] * 1000 / (length_bp > 0 ? length_bp : 1);
+}
+
+void dnas_plda_sequence(const struct dnas_plda *m, double *p, double *h, const float *x,
+                        uint32_t length_bp)
+{
+    for (size_t i = 0; i < m->C; i++) {
+        p[i] = 1 / variance(m, i, length_bp);
+        h[i] = (double)x[i] * p[i];
+    }
+    for (size_t i = m->C; i < m->stride; i++)
+        p[i] = h[i] = 0;
+}
+
+/* Sums run in LANES and logarithms are taken of products of DNAS_PLDA_PAD factors, which the
+ * bounds on a noise model keep within range: 1 + B p is below 1e12 times the number of sequences.
+ */
+double dnas_plda_evidence(const struct dnas_plda *m, const double *p, const double *h,
+                          const double *more_p, const double *more_h, double sign)
+{
+    static const double none[DNAS_PLDA_PAD];
+    double square[LANES] = {0}, logs = 0;
+
+    for (size_t at = 0; at < m->stride; at += DNAS_PLDA_PAD) {
+        const double *b = m->between + at, *p2 = more_p ? more_p + at : none;
+        const double *h2 = more_p ? more_h + at : none;
+        double product[LANES] = {1, 1, 1, 1};
+
+        for (size_t i = 0; i < DNAS_PLDA_PAD; i += LANES)
+            for (size_t l = 0; l < LANES; l++) {
+                double q = 1 + b[i + l] * (p[at + i + l] + sign * p2[i + l]);
+                double sum = h[at + i + l] + sign * h2[i + l];
+
+                product[l] *= q;
+                square[l] += sum * sum * b[i + l] / q;
+            }
+        logs += log((product[0] * product[1]) * (product[2] * product[3]));
+    }
+    return ((square[0] + square[1]) + (square[2] + square[3]) - logs) / 2;
+}
+
+void dnas_plda_direction(const struct dnas_plda *m, float *out, const float *x, uint32_t length_bp)
+{
+    double norm = 0;
+
+    for (size_t pass = 0; pass < 2; pass++) /* twice, so that no second array is needed */
+        for (size_t i = 0; i < m->C; i++) {
+            double b = m->between[i];
+            double y = (double)x[i] * sqrt(b) / (b + variance(m, i, length_bp));
+
+            if (pass == 0)
+                norm += y * y;
+            else
+                out[i] = norm > 0 ? (float)(y / sqrt(norm)) : 0;
+        }
+}

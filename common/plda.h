@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * plda.h - whether embeddings are of one species: probabilistic linear
+ * discriminant analysis with two covariances, both diagonal.
+ *
+ * A species has a mean y, drawn from N(0, B); a sequence of L kb of that species
+ * embeds as x ~ N(y, v(L)), v(L) = noise + noise_kb / L: counts of k-mers vary as
+ * one over their number, and what is left varies at any length.  Dimension by
+ * dimension, since the map makes them independent (kmer_fit.h).  Ioffe 2006; in
+ * this form Brummer and de Villiers 2010, "The speaker partitioning problem".
+ *
+ * Of a set of sequences all that counts is, in each dimension,
+ *   p = sum 1 / v      and      h = sum x / v,
+ * which add when sets are joined, and the log of its probability density as one
+ * species, less that of the same sequences about a mean of 0, is
+ *   evidence = sum over dimensions of  -ln(1 + B p) / 2 + h^2 B / (1 + B p) / 2.
+ * evidence(A u B) - evidence(A) - evidence(B) is the log likelihood ratio of one
+ * species against two.
+ */
+#ifndef DNAS_PLDA_H
+#define DNAS_PLDA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Numbers are held padded to this many dimensions, the padding 0. */
+#define DNAS_PLDA_PAD 16
+
+struct dnas_plda {
+    size_t C;      /* dimensions */
+    size_t stride; /* C to whole paddings */
+    /* f64 [stride] */
+    double *between, *noise, *noise_kb;
+};
+
+/* Copies f32 [C] each.  Values are to be as dnas_kmer_parts has them.  Release with
+ * dnas_plda_release. */
+void dnas_plda_init(struct dnas_plda *m, const float *between, const float *noise,
+                    const float *noise_kb, size_t C);
+void dnas_plda_release(struct dnas_plda *m);
+
+/* p and h of one sequence.
+ *   p, h       f64 [stride]
+ *   x          f32 [C]
+ *   length_bp  0 counts as 1 */
+void dnas_plda_sequence(const struct dnas_plda *m, double *p, double *h, const float *x,
+                        uint32_t length_bp);
+
+/* The evidence of a set with p and h f64 [stride]; with sign 1 of p + more_p, h + more_h, with
+ * sign -1 of the differences (p of at least 0), with more_p NULL of p and h alone.  The same bits
+ * on any x86-64 processor. */
+double dnas_plda_evidence(const struct dnas_plda *m, const double *p, const double *h,
+                          const double *more_p, const double *more_h, double sign);
+
+/* out f32 [C]: the direction of x as neighbours by cosine should see it, x sqrt(B) / (B + v), of
+ * unit length or zero: for two sequences of equal length the term of the ratio that couples them
+ * grows with its cosine. */
+void dnas_plda_direction(const struct dnas_plda *m, float *out, const float *x, uint32_t length_bp);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
