@@ -29,12 +29,12 @@ enum dnas_rng_purpose {
     DNAS_RNG_DROPOUT = 6, /* counter[3] is this plus 65536 times the place in the network */
     DNAS_RNG_MLM = 7,
     DNAS_RNG_FEWSHOT = 8,
-    DNAS_RNG_MLP = 9,
     DNAS_RNG_EPOCH_ORDER = 16,
     DNAS_RNG_MIX_LAYER = 17,
     DNAS_RNG_MIX_PARTNER = 18,
     DNAS_RNG_MIX_LAMBDA = 19,
     DNAS_RNG_KMER_WINDOWS = 20,
+    DNAS_RNG_MLP = 21,
     DNAS_RNG_PAIRS_SPECIES = 24,     /* step, row: turn; with --balance size 0, pair */
     DNAS_RNG_PAIRS_WINDOWS = 25,     /* row: pair */
     DNAS_RNG_PAIRS_SPLIT = 26,       /* row: pair, or 0 for the species */
