@@ -8,6 +8,7 @@
 
 PREFIX  ?= /usr/local
 CUDA    ?= auto
+MPI     ?= auto
 DEPS    ?= yes
 CC      ?= cc
 CFLAGS  ?= -O3 -g
@@ -31,7 +32,18 @@ SAN   := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-
 LIBRARIES   := htslib libzstd libxxhash jansson
 LIBS_CFLAGS  = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null)
 LIBS         = $(shell $(PKG_CONFIG) --libs $(LIBRARIES) 2>/dev/null || \
-                 echo -lhts -lzstd -lxxhash -ljansson) -llbfgs -ldnnl -l:libgomp.so.1 -lm
+                 echo -lhts -lzstd -lxxhash -ljansson) -llbfgs -ldnnl -l:libgomp.so.1 \
+               $(MPI_LIBS) -lm
+
+# MPI is for dnas-train on several processes; without it the same tools are built.
+MPI_HAVE := $(if $(filter no,$(MPI)),,$(shell $(PKG_CONFIG) --exists ompi-c 2>/dev/null && echo yes))
+ifeq ($(MPI)$(MPI_HAVE),yes)
+$(error MPI=yes, but pkg-config finds no ompi-c: install libopenmpi-dev or use MPI=auto)
+endif
+ifneq ($(MPI_HAVE),)
+MPI_CFLAGS := -DDNAS_MPI $(shell $(PKG_CONFIG) --cflags ompi-c)
+MPI_LIBS   := $(shell $(PKG_CONFIG) --libs ompi-c)
+endif
 
 # The GPU side will be a shared object of its own; this version has no source of it.
 NVCC      := $(shell command -v nvcc 2>/dev/null)
@@ -83,12 +95,13 @@ help:
 	@echo 'make install     to PREFIX (/usr/local) under DESTDIR; make uninstall undoes it'
 	@echo 'make config      what was found and how it will build'
 	@echo 'Settings, here or in config.mk: CUDA=auto|yes|no SANITIZE=address,undefined WERROR=1'
-	@echo '  DEPS=no (install nothing) CC= CFLAGS= PREFIX= DESTDIR= V=1 JOBS='
+	@echo '  MPI=auto|yes|no DEPS=no (install nothing) CC= CFLAGS= PREFIX= DESTDIR= V=1 JOBS='
 
 config:
 	@echo 'compiler   $(CC) $(CFLAGS)'
 	@echo 'libraries  $(LIBS)'
 	@echo 'cuda       CUDA=$(CUDA), nvcc: $(or $(NVCC),not found), sources: $(words $(CUDA_SRC))'
+	@echo 'mpi        MPI=$(MPI), ompi-c: $(or $(MPI_HAVE),not used)'
 	@echo 'install    $(DESTDIR)$(PREFIX)'
 
 # ---- dependencies ----
@@ -107,13 +120,15 @@ endif
 # Rebuilds what was built with other flags.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(BUILD)
-	@echo '$(CC) $(BASE) $(SAN) $(CFLAGS) $(LDFLAGS)' | cmp -s - $@ || \
-		echo '$(CC) $(BASE) $(SAN) $(CFLAGS) $(LDFLAGS)' > $@
+	@echo '$(CC) $(BASE) $(SAN) $(CFLAGS) $(LDFLAGS) $(MPI_LIBS)' | cmp -s - $@ || \
+		echo '$(CC) $(BASE) $(SAN) $(CFLAGS) $(LDFLAGS) $(MPI_LIBS)' > $@
 .PHONY: FORCE
 
 $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 	@mkdir -p $(@D)
 	$(call say,CC )$(CC) $(BASE) $(LIBS_CFLAGS) $(SAN) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/common/comm.o $(BUILD)/common/comm_mpi.o: LIBS_CFLAGS += $(MPI_CFLAGS)
 
 define vector_rule
 $(BUILD)/%.$(1).o: %.c $(BUILD)/flags | $(BUILD)/deps.ok

@@ -20,8 +20,8 @@ struct dnas_reader {
     uint64_t total_blocks;
     uint64_t offset;
     uint64_t block_hash, payload_bytes; /* of the block that was returned last */
-    XXH3_state_t *hashes;   /* over the payload hashes of this stream */
-    unsigned char *payload; /* 64-byte aligned */
+    XXH3_state_t *hashes;               /* over the payload hashes of this stream */
+    unsigned char *payload;             /* 64-byte aligned */
     size_t payload_cap;
     struct dnas_cells *cells; /* [n_columns] */
     bool over;
