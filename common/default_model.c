@@ -8,22 +8,24 @@
  */
 #include "common/kmer_model.h"
 
-extern const unsigned char dnas_default_model_begin[], dnas_default_model_end[];
+extern const unsigned char dnas_default_model[];
+extern const uint64_t dnas_default_model_size;
 
 __asm__(".section .rodata\n"
         ".balign 64\n"
-        ".globl dnas_default_model_begin\n"
-        ".hidden dnas_default_model_begin\n"
-        "dnas_default_model_begin:\n"
+        ".globl dnas_default_model\n"
+        ".hidden dnas_default_model\n"
+        "dnas_default_model:\n"
         ".incbin \"common/models/kmer.safetensors\"\n"
-        ".globl dnas_default_model_end\n"
-        ".hidden dnas_default_model_end\n"
-        "dnas_default_model_end:\n"
-        ".byte 0\n"
+        "1:\n"
+        ".balign 8\n"
+        ".globl dnas_default_model_size\n"
+        ".hidden dnas_default_model_size\n"
+        "dnas_default_model_size:\n"
+        ".quad 1b - dnas_default_model\n"
         ".text\n");
 
 struct dnas_kmer_model *dnas_kmer_model_default(struct dnas_err *err)
 {
-    return dnas_kmer_model_open_mem(
-        dnas_default_model_begin, (size_t)(dnas_default_model_end - dnas_default_model_begin), err);
+    return dnas_kmer_model_open_mem(dnas_default_model, (size_t)dnas_default_model_size, err);
 }

@@ -438,7 +438,7 @@ static void project(void *ctx, size_t i, int worker)
 static double share_of(const struct scoring *s, const float *same, size_t i)
 {
     const uint32_t *class = s->f->kept_class;
-    size_t best[KEEP_OF_CLASS], n_best = 0, n_class = 0, n_right = 0;
+    size_t best[KEEP_OF_CLASS] = {0}, n_best = 0, n_class = 0, n_right = 0;
 
     for (size_t j = 0; j < s->n; j++)
         n_class += class[s->row[j]] == class[s->row[i]] && j != i;

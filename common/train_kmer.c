@@ -274,9 +274,9 @@ static struct dnas_kmer_model *make_model(const struct dnas_train_kmer *t,
     return dnas_kmer_model_new(&parts, err);
 }
 
-struct dnas_kmer_model *dnas_train_kmer(const struct dnas_train_kmer *t, char *const *paths,
-                                        int n_paths, struct dnas_train_kmer_report *report,
-                                        struct dnas_err *err)
+struct dnas_kmer_model *dnas_train_kmer_run(const struct dnas_train_kmer *t, char *const *paths,
+                                            int n_paths, struct dnas_train_kmer_report *report,
+                                            struct dnas_err *err)
 {
     struct job *j = dnas_xzalloc(1, sizeof(*j));
     struct dnas_kmer_model *m = NULL;

@@ -50,9 +50,9 @@ struct dnas_train_kmer_report {
  *                  its own.  Rows of the validation split are left out.
  * paths none: standard input.  report is filled; NULL on an error, with nothing to release.  Free
  * the model with dnas_kmer_model_free. */
-struct dnas_kmer_model *dnas_train_kmer(const struct dnas_train_kmer *t, char *const *paths,
-                                        int n_paths, struct dnas_train_kmer_report *report,
-                                        struct dnas_err *err);
+struct dnas_kmer_model *dnas_train_kmer_run(const struct dnas_train_kmer *t, char *const *paths,
+                                            int n_paths, struct dnas_train_kmer_report *report,
+                                            struct dnas_err *err);
 
 #ifdef __cplusplus
 }

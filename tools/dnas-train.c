@@ -82,7 +82,7 @@ static int run_kmer(struct train *t, const struct dnas_tool *tool, char **paths,
                     struct dnas_err *err)
 {
     struct dnas_train_kmer_report report;
-    struct dnas_kmer_model *m = dnas_train_kmer(&t->kmer, paths, n_paths, &report, err);
+    struct dnas_kmer_model *m = dnas_train_kmer_run(&t->kmer, paths, n_paths, &report, err);
     char *pg = NULL;
     int status = -1;
 
