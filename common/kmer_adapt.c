@@ -128,6 +128,7 @@ static struct dnas_kmer_model *make_model(const struct job *j, const struct dnas
     parts.O = map->O;
     parts.mean = mean;
     parts.weight = weight;
+    parts.between = parts.noise = parts.noise_kb = NULL; /* another map, another noise */
     m = dnas_kmer_model_new(&parts, err);
     free(mean);
     free(weight);

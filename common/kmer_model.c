@@ -19,6 +19,9 @@
 const char *const dnas_kmer_activations[] = {"linear", "relu", "sigmoid", "tanh", "gelu", NULL};
 
 #define PAD 16 /* of dnas_cpu_dense_add */
+/* Variances of embeddings are near 1; within these bounds plda.c does not overflow. */
+#define NOISE_MIN 1e-6f
+#define NOISE_MAX 1e6f
 
 struct matrix {
     size_t I, O, padded; /* padded: O to whole vectors */
@@ -109,9 +112,10 @@ static int check_noise(const struct dnas_kmer_parts *p, struct dnas_err *err)
     if (!p->between != !p->noise || !p->noise != !p->noise_kb)
         return dnas_err_set(err, "a noise model has three parts: between, noise, noise_kb");
     for (size_t i = 0; p->noise && i < p->O; i++)
-        if (!(p->between[i] >= 0 && isfinite(p->between[i]) && p->noise[i] > 0 &&
-              isfinite(p->noise[i]) && p->noise_kb[i] >= 0 && isfinite(p->noise_kb[i])))
-            return dnas_err_set(err, "number %zu of the noise model is no variance", i);
+        if (!(p->between[i] >= 0 && p->between[i] <= NOISE_MAX && p->noise[i] >= NOISE_MIN &&
+              p->noise[i] <= NOISE_MAX && p->noise_kb[i] >= 0 && p->noise_kb[i] <= NOISE_MAX))
+            return dnas_err_set(err, "number %zu of the noise model is no variance from %g to %g",
+                                i, (double)NOISE_MIN, (double)NOISE_MAX);
     return 0;
 }
 

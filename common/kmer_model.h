@@ -63,8 +63,8 @@ struct dnas_kmer_parts {
     struct dnas_kmer_layer layers[DNAS_KMER_LAYERS_MAX];
     int n_layers;
     bool normalise;
-    /* The variance of y between species, and within one: noise + noise_kb / length in kb; [O], 0 or
-     * more, noise above 0.  All NULL: not known. */
+    /* The variance of y between species, and within one: noise + noise_kb / length in kb; [O], 0 to
+     * 1e6, noise at least 1e-6.  All NULL: not known. */
     const float *between, *noise, *noise_kb;
 };
 

@@ -43,7 +43,7 @@ static struct rows make_rows(const struct dnas_plda *m, size_t N)
     for (size_t i = 0; i < n_species * m->C; i++)
         middle[i] = (float)(sqrt(m->between[i % m->C]) * dnas_rng_normal(&rng));
     for (size_t i = 0; i < N; i++) {
-        r.length_bp[i] = (uint32_t)(2500 * exp(log(8) * dnas_rng_double(&rng)));
+        r.length_bp[i] = (uint32_t)(2500 * exp(log(8) * dnas_rng_uniform(&rng)));
         for (size_t c = 0; c < m->C; c++)
             r.x[i * m->C + c] = (float)(middle[i % n_species * m->C + c] +
                                         sqrt(m->noise[c] + m->noise_kb[c] * 1000 / r.length_bp[i]) *

@@ -33,6 +33,8 @@ dnas-kmeans    embedded.dnas   -k labels --init random --format tsv
 dnas-kmedoid-bin embedded.dnas
 dnas-kmedoid-bin embedded.dnas  --threshold-from embedded.dnas --percentile 50 --min-bin-size 2
 dnas-kmedoid-bin embedded.dnas  --threshold 0.98 --compat dnabert-s --min-bin-size 2 --format tsv --bin-table /dev/null
+dnas-graph-bin kmer.dnas
+dnas-graph-bin kmer.dnas       --exact-rows 0 --neighbours 3 --min-bin-bp 0 --format tsv --bin-table /dev/null
 dnas-knn       embedded.dnas   --train labelled.dnas
 dnas-knn       embedded.dnas   --train labelled.dnas -n 3 --novel-above 0.01 --format tsv
 dnas-knn       embedded.dnas   -n 4
@@ -85,6 +87,7 @@ make_inputs() { # make_inputs DIR RECORDS: everything that `ways` names
             dnas-view --from-tsv pairs.tsv -o pairs.dnas &&
             dnas-embed -m tnf-canonical small.fa -o embedded.dnas &&
             cp embedded.dnas labelled.dnas &&
+            dnas-embed small.fa -o kmer.dnas &&
             dnas-train --arch kmer --ridge 0.01 -k 3 small.fa -o kmer.safetensors 2>/dev/null &&
             dnas-kmeans -k 3 embedded.dnas -o clusters.dnas &&
             dnas-logreg --fit logreg.safetensors embedded.dnas -o fitted.tsv &&

@@ -347,6 +347,147 @@ static void test_score_by_definition(void)
     release(&d);
 }
 
+/* ---- the noise model ---- */
+
+/* What a held-out part says of a direction, from the deviations themselves. */
+static void measure(double out[3], const float *v, const struct data *d, const uint32_t *length_bp,
+                    uint32_t part)
+{
+    double mean[N_CLASSES] = {0}, n[N_CLASSES] = {0}, n_rows = 0, n_classes = 0, middle = 0;
+    double s[3] = {0}, t[2] = {0}, within = 0, between = 0, det;
+
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t r = 0; r < d->n; r++) {
+            uint32_t k = d->classes[r];
+            double y = 0, kb = length_bp[r] / 1000., c = pow(1 + 5 / kb, -2);
+
+            if (d->groups[r] % 4 != part)
+                continue;
+            for (int i = 0; i < I; i++)
+                y += (double)v[i] * d->x[r * I + (size_t)i];
+            if (pass == 0) {
+                mean[k] += y;
+                n[k]++;
+                n_rows++;
+                continue;
+            }
+            y -= mean[k] / n[k];
+            within += y * y;
+            s[0] += c;
+            s[1] += c / kb;
+            s[2] += c / kb / kb;
+            t[0] += c * y * y;
+            t[1] += c / kb * y * y;
+        }
+    for (int k = 0; k < N_CLASSES; k++) {
+        n_classes += n[k] > 0;
+        middle += n[k] > 0 ? mean[k] / n[k] : 0;
+    }
+    for (int k = 0; k < N_CLASSES; k++)
+        between += n[k] > 0 ? pow(mean[k] / n[k] - middle / n_classes, 2) : 0;
+    within /= n_rows - n_classes;
+    out[0] += between / (n_classes - 1) - within * n_classes / n_rows;
+    det = s[0] * s[2] - s[1] * s[1];
+    t[0] *= n_rows / (n_rows - n_classes);
+    t[1] *= n_rows / (n_rows - n_classes);
+    out[1] += (s[2] * t[0] - s[1] * t[1]) / det;
+    out[2] += (s[0] * t[1] - s[1] * t[0]) / det;
+}
+
+/* Classes whose rows vary as 0.04 (i + 1) (1 + 3 / kb) in column i. */
+static struct data draw_by_length(uint32_t *length_bp, bool one_length)
+{
+    struct data d = draw(60, 2, 21);
+    struct dnas_rng rng;
+
+    dnas_rng_init(&rng, 22, DNAS_RNG_TEST, 0, 0);
+    for (size_t r = 0; r < d.n; r++) {
+        length_bp[r] = one_length ? 2000 : 500 + (uint32_t)(8000 * dnas_rng_uniform(&rng));
+        for (size_t i = 0; i < I; i++)
+            d.x[r * I + i] += (float)(sqrt(0.04 * (double)(i + 1) * (1 + 3000. / length_bp[r])) *
+                                      dnas_rng_normal(&rng));
+    }
+    return d;
+}
+
+static void test_noise_by_definition(void)
+{
+    uint32_t length_bp[N_CLASSES * 60];
+    struct data d = draw_by_length(length_bp, false);
+    struct dnas_kmer_fit *f = dnas_kmer_fit_new(I, 2);
+    struct dnas_kmer_map map, rest;
+    double want[3][3] = {{0}};
+
+    for (uint32_t part = 0; part < 4; part++) {
+        struct dnas_kmer_fit *g = dnas_kmer_fit_new(I, 1);
+
+        for (size_t r = 0; r < d.n; r++)
+            if (d.groups[r] % 4 != part)
+                dnas_kmer_fit_add(g, d.x + r * I, &d.classes[r], &d.groups[r], NULL, 1);
+        CHECK_INT(dnas_kmer_fit_map(g, &rest, 3, 0.01, NULL), 0);
+        CHECK(!rest.between && !rest.noise && !rest.noise_kb); /* no lengths */
+        for (size_t k = 0; k < 3; k++)
+            measure(want[k], rest.weight + k * I, &d, length_bp, part);
+        dnas_kmer_map_release(&rest);
+        dnas_kmer_fit_free(g);
+    }
+    dnas_kmer_fit_add(f, d.x, d.classes, d.groups, length_bp, d.n);
+    CHECK_INT(dnas_kmer_fit_map(f, &map, 3, 0.01, NULL), 0);
+    CHECK(map.between && map.noise && map.noise_kb);
+    for (size_t k = 0; map.between && k < 3; k++) {
+        CHECK_NEAR(map.between[k], want[k][0] / 4, 1e-4 * want[k][0]);
+        CHECK_NEAR(map.noise[k], fmax(1e-3, want[k][1] / 4), 1e-4 * want[k][2]);
+        CHECK_NEAR(map.noise_kb[k], want[k][2] / 4, 1e-4 * want[k][2]);
+        CHECK(map.noise_kb[k] > 0.5 && map.noise_kb[k] < 3); /* of all that varies as 1 */
+    }
+    dnas_kmer_map_release(&map);
+    dnas_kmer_fit_free(f);
+    release(&d);
+}
+
+/* Windows of one length: all noise is put down to it.  And what gives no noise model. */
+static void test_noise_where_it_is_not_known(void)
+{
+    uint32_t length_bp[N_CLASSES * 60];
+    struct data d = draw_by_length(length_bp, true);
+    struct dnas_kmer_fit *f = dnas_kmer_fit_new(I, 1);
+    struct dnas_kmer_map map;
+
+    dnas_kmer_fit_add(f, d.x, d.classes, d.groups, length_bp, d.n);
+    CHECK_INT(dnas_kmer_fit_map(f, &map, 3, 0.01, NULL), 0);
+    for (size_t k = 0; map.noise && k < 3; k++) {
+        CHECK_NEAR(map.noise[k], 1e-3, 1e-9);
+        CHECK(map.noise_kb[k] > 1.2 && map.noise_kb[k] < 3.5); /* 2 kb times a variance near 1 */
+    }
+    CHECK(map.noise != NULL);
+    dnas_kmer_map_release(&map);
+    dnas_kmer_fit_free(f);
+
+    f = dnas_kmer_fit_new(I, 1); /* as many dimensions as no map without a part can have */
+    dnas_kmer_fit_add(f, d.x, d.classes, d.groups, length_bp, d.n);
+    CHECK_INT(dnas_kmer_fit_map(f, &map, 8, 0.01, NULL), 0);
+    CHECK(map.O == 8 && !map.between && !map.noise && !map.noise_kb);
+    dnas_kmer_map_release(&map);
+    dnas_kmer_fit_free(f);
+
+    f = dnas_kmer_fit_new(I, 1); /* some rows of no length */
+    dnas_kmer_fit_add(f, d.x, d.classes, d.groups, length_bp, d.n - 9);
+    dnas_kmer_fit_add(f, d.x + (d.n - 9) * I, d.classes + d.n - 9, d.groups + d.n - 9, NULL, 9);
+    CHECK_INT(dnas_kmer_fit_map(f, &map, 3, 0.01, NULL), 0);
+    CHECK(!map.between);
+    dnas_kmer_map_release(&map);
+    dnas_kmer_fit_free(f);
+
+    f = dnas_kmer_fit_new(I, 1);
+    dnas_kmer_fit_add(f, d.x, d.classes, d.groups, length_bp, d.n);
+    dnas_kmer_fit_add_pairs(f, d.x, d.x + I, d.groups, 1);
+    CHECK_INT(dnas_kmer_fit_map(f, &map, 3, 0.01, NULL), 0);
+    CHECK(!map.between);
+    dnas_kmer_map_release(&map);
+    dnas_kmer_fit_free(f);
+    release(&d);
+}
+
 static void test_refused(void)
 {
     struct data d = draw(3, 1, 15);
@@ -386,6 +527,8 @@ int main(void)
     RUN(test_threads_and_portions);
     RUN(test_choice_of_ridge);
     RUN(test_score_by_definition);
+    RUN(test_noise_by_definition);
+    RUN(test_noise_where_it_is_not_known);
     RUN(test_refused);
     return check_done();
 }

@@ -361,6 +361,50 @@ static void test_hash_tells_models_apart(void)
     }
 }
 
+/* It says how embeddings vary, not what they are. */
+static void test_noise_is_not_in_the_hash(void)
+{
+    float between[8] = {1, 2, 3, 4, 5, 6, 7, 8}, noise[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+    struct dnas_kmer_model *m, *n;
+    struct dnas_err err;
+    struct parts s;
+
+    make_parts(&s, 0, DNAS_KMER_LINEAR);
+    CHECK(s.p.O <= 8);
+    m = dnas_kmer_model_new(&s.p, NULL);
+    s.p.between = between;
+    s.p.noise = s.p.noise_kb = noise;
+    n = dnas_kmer_model_new(&s.p, NULL);
+    CHECK(m && n);
+    CHECK_STR(dnas_kmer_model_hash(m), dnas_kmer_model_hash(n));
+    CHECK(!dnas_kmer_model_parts(m)->between);
+    CHECK(dnas_kmer_model_parts(n)->between[2] == 3 && dnas_kmer_model_parts(n)->noise[2] == 1);
+    CHECK_INT(dnas_kmer_model_write(n, file_path("n.safetensors"), NULL, &err), 0);
+    dnas_kmer_model_free(m);
+    m = dnas_kmer_model_open(file_path("n.safetensors"), &err);
+    CHECK(m && dnas_kmer_model_parts(m)->between[2] == 3);
+    CHECK(m && dnas_kmer_model_parts(m)->noise_kb[2] == 1);
+    dnas_kmer_model_free(m);
+    dnas_kmer_model_free(n);
+
+    s.p.noise_kb = NULL;
+    CHECK(!dnas_kmer_model_new(&s.p, &err));
+    CHECK_STR(err.msg, "a noise model has three parts: between, noise, noise_kb");
+    s.p.noise_kb = noise;
+    for (int i = 0; i < 5; i++) {
+        static const float bad[] = {0, -1, NAN, 1e7f, 1e-7f};
+
+        noise[1] = bad[i];
+        CHECK(!dnas_kmer_model_new(&s.p, &err));
+        CHECK_STR(err.msg, "number 1 of the noise model is no variance from 1e-06 to 1e+06");
+    }
+    noise[1] = 1;
+    between[0] = -1;
+    CHECK(!dnas_kmer_model_new(&s.p, &err));
+    between[0] = 2e6f;
+    CHECK(!dnas_kmer_model_new(&s.p, &err));
+}
+
 static void test_parts_refused(void)
 {
     struct dnas_err err;
@@ -602,6 +646,7 @@ int main(void)
     RUN(test_profile_refuses);
     RUN(test_model_by_formula);
     RUN(test_hash_tells_models_apart);
+    RUN(test_noise_is_not_in_the_hash);
     RUN(test_parts_refused);
     RUN(test_file_round_trip);
     RUN(test_configs_refused);
