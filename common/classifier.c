@@ -4,7 +4,6 @@
  */
 #include "common/classifier.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,13 +49,10 @@ void dnas_standardiser(float *mean, float *scale, const float *x, const uint32_t
         middle[c] /= n > 0 ? (double)n : 1;
     add_squares(var, middle, x, row, n, C);
     for (size_t c = 0; c < C; c++) {
-        double v = n > 0 ? var[c] / (double)n : 0, noise = (double)n * middle[c] * DBL_EPSILON;
-        bool varies = v > (double)n * DBL_EPSILON * v + noise * noise;
-
         mean[c] = (float)middle[c];
-        scale[c] = varies ? (float)sqrt(v) : 1;
+        scale[c] = n > 0 ? (float)sqrt(var[c] / (double)n) : 0;
         if (!(scale[c] > 0))
-            scale[c] = 1; /* too small for f32 */
+            scale[c] = 1;
     }
     free(var);
     free(middle);

@@ -40,8 +40,8 @@ struct dnas_classifier_info {
 };
 
 /* Mean and population deviation of each column over n rows of x, f32 [.,C]: those numbered by row,
- * u32 [n], or the first n for NULL.  As scikit-learn's StandardScaler a column that does not vary,
- * but for the rounding of its sum in double, has scale 1.  n of 0: mean 0, scale 1. */
+ * u32 [n], or the first n for NULL.  As in scikit-learn's StandardScaler a column that does not
+ * vary has scale 1.  n of 0: mean 0, scale 1. */
 void dnas_standardiser(float *mean, float *scale, const float *x, const uint32_t *row, size_t n,
                        size_t C);
 

@@ -21,12 +21,12 @@ corners() { # corners N [UNLABELLED]
 test_fit_and_predict() {
     corners 20
     expect_ok dnas-logreg --fit m.safetensors e.dnas
-    cut -f 1-4 "$TMP/out" >head
-    expect_text head $'method\trows\tclasses\tdimensions\nlogreg\t60\t3\t2'
+    cut -f 1-4 "$TMP/out" >top
+    expect_text top $'method\trows\tclasses\tdimensions\nlogreg\t60\t3\t2'
     [ ! -e m.safetensors.part ] || fail "m.safetensors.part is left"
     expect_ok dnas-logreg --predict m.safetensors --format tsv e.dnas
-    head -n 1 "$TMP/out" >head
-    expect_text head $'id\tcluster\tscore\tlength_bp\tlabel\textra\tpredicted'
+    head -n 1 "$TMP/out" >top
+    expect_text top $'id\tcluster\tscore\tlength_bp\tlabel\textra\tpredicted'
     awk -F '\t' 'NR > 1 { if ($2 != (NR - 2) % 3 || $5 != $7 || !($3 >= 1 / 3 && $3 <= 1) || $6 != "e" NR - 2) bad++ }
         END { print NR, bad + 0 }' "$TMP/out" >seen
     expect_text seen '61 0'
@@ -68,14 +68,15 @@ test_model_file() {
 test_mlp() {
     corners 20
     expect_ok dnas-logreg --mlp --hidden 10 --epochs 1000 -s 3 --fit m.safetensors e.dnas
-    cut -f 1-4 "$TMP/out" >head
-    expect_text head $'method\trows\tclasses\tdimensions\nmlp\t60\t3\t2'
+    cut -f 1-4 "$TMP/out" >top
+    expect_text top $'method\trows\tclasses\tdimensions\nmlp\t60\t3\t2'
     expect_ok dnas-logreg --predict m.safetensors --format tsv e.dnas
     awk -F '\t' 'NR > 1 && $5 != $7 { bad++ } END { print NR, bad + 0 }' "$TMP/out" >seen
     expect_text seen '61 0'
     dnas-logreg -q --no-pg --mlp --hidden 10 --epochs 20 -s 3 --fit a.safetensors e.dnas >one 2>&1
     dnas-logreg -q --no-pg --mlp --hidden 10 --epochs 20 -s 4 --fit b.safetensors e.dnas >one 2>&1
     ! cmp -s a.safetensors b.safetensors || fail "the seed changes nothing"
+    grep -aq 'SD[\":]*3' m.safetensors || fail "the seed is not recorded"
     expect_ok dnas-logreg --mlp --epochs 2 --fit m.safetensors e.dnas
     grep -q 'warning: 1 of 1 fits ended before they had converged: see --epochs' "$TMP/err" ||
         fail "no warning: $(cat "$TMP/err")"
@@ -213,7 +214,7 @@ test_usage() {
     expect_sentence 2 'what is to be done\? give one of --shots, --fit and --predict' dnas-logreg e.dnas
     expect_sentence 2 'what is to be done' dnas-logreg --shots 1 --fit m e.dnas
     expect_sentence 2 'what is to be done' dnas-logreg --predict m --fit m e.dnas
-    for list in '' , 1, ,1 1,,2 0 1,0 -1 +1 1.5 x 1x '1 ' ' 1' 1000001 99999999999999999999; do
+    for list in '' ',' '1,' ',1' '1,,2' 0 1,0 -1 +1 1.5 x 1x '1 ' ' 1' 1000001 99999999999999999999; do
         expect_sentence 2 "^dnas-logreg: --shots takes numbers of 1 to 1000000 with commas between, not '" dnas-logreg --shots "$list" e.dnas
     done
     for model in '' -; do

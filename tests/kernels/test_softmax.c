@@ -109,6 +109,11 @@ static void test_softmax_extremes(void)
     CHECK(loss[1] == 0 && score[3] == 0 && score[4] == 0);
     CHECK(isnan(loss[2]) && isnan(score[6]) && isnan(score[7]) && isnan(score[8]));
     CHECK_NEAR(loss[3], 0.40760596444438, 1e-6);
+    score[0] = 0, score[1] = -60, score[2] = -INFINITY;
+    y[0] = 0;
+    dnas_cpu_softmax_loss(score, loss, NULL, y, 1, 3);
+    CHECK_NEAR(loss[0], 8.75651076269652e-27, 1e-32); /* e^-60 */
+    CHECK_NEAR(score[0], -8.75651076269652e-27, 1e-32);
     score[0] = 1, score[1] = NAN, score[2] = 3;
     y[0] = 1;
     dnas_cpu_softmax_loss(score, loss, NULL, y, 1, 3);

@@ -39,7 +39,7 @@ dnas-knn       embedded.dnas   --train labelled.dnas
 dnas-knn       embedded.dnas   --train labelled.dnas -n 3 --novel-above 0.01 --format tsv
 dnas-knn       embedded.dnas   -n 4
 dnas-logreg    embedded.dnas   --shots 1,4 --test-per-class 5 --runs 2
-dnas-logreg    embedded.dnas   --mlp --shots 2 --test-per-class 5 --runs 2 --epochs 30
+dnas-logreg    embedded.dnas   --mlp --shots 2 --test-per-class 5 --runs 2 --tol 1
 dnas-logreg    embedded.dnas   --fit fitted.safetensors
 dnas-logreg    embedded.dnas   --predict logreg.safetensors
 dnas-ari       clusters.dnas

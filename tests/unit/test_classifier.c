@@ -206,8 +206,13 @@ static void test_mlp(void)
     o.mlp.max_epochs = 1;
     CHECK(dnas_classifier_fit(&again, &info, &o, NULL, NULL, x, NULL, y, 1000, 32, 25, &err) == 0);
     CHECK(!info.converged && memcmp(c.hidden, again.hidden, 3200 * sizeof(float)) != 0);
-    x[5] = NAN;
     dnas_classifier_release(&again);
+    o.mlp.max_epochs = 100;
+    o.mlp.tol = 1e30; /* no epoch after the first is progress: ten are borne, and one more */
+    CHECK(dnas_classifier_fit(&again, &info, &o, NULL, NULL, x, NULL, y, 1000, 32, 25, &err) == 0);
+    CHECK(info.converged && info.mlp.n_epochs == 12);
+    dnas_classifier_release(&again);
+    x[5] = NAN;
     CHECK(dnas_classifier_fit(&again, &info, &o, NULL, NULL, x, NULL, y, 1000, 32, 25, &err) == -1);
     CHECK(strstr(err.msg, "not finite"));
     dnas_classifier_release(&again);
