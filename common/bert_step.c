@@ -42,10 +42,11 @@ struct dnas_bert_step {
     const struct dnas_bert_batch *batch;
     const struct dnas_bert_mix *mix;
     const struct dnas_bert_guess *guess;
+    size_t from, to;     /* the pairs that this rank runs */
     size_t first, count; /* the pairs of the group; of sequences: where the tasks begin */
     uint32_t number;
     bool dropping;
-    size_t n_guesses;
+    double n_guesses; /* of all ranks */
 };
 
 /* ---- memory ---- */
@@ -156,9 +157,24 @@ uint64_t dnas_bert_step_flop(const struct dnas_bert_step *s)
     return flop;
 }
 
+void dnas_bert_step_share(const struct dnas_bert_step *s, size_t B, size_t *from, size_t *to)
+{
+    size_t n = s->o.comm ? (size_t)dnas_comm_n_ranks(s->o.comm) : 1;
+    size_t rank = s->o.comm ? (size_t)dnas_comm_rank(s->o.comm) : 0;
+
+    if (B % n != 0)
+        DNAS_BUG("%zu pairs on %zu ranks", B, n);
+    *from = B / n * rank;
+    *to = B / n * (rank + 1);
+}
+
 static void begin(struct dnas_bert_step *s, const struct dnas_bert_batch *batch, uint32_t number,
                   bool learning)
 {
+    s->from = 0;
+    s->to = batch->B;
+    if (learning)
+        dnas_bert_step_share(s, batch->B, &s->from, &s->to);
     if (batch->B > s->o.max_pairs)
         DNAS_BUG("%zu pairs where there is room for %zu", batch->B, s->o.max_pairs);
     s->batch = batch;
@@ -260,9 +276,9 @@ static void upper_task(void *ctx, size_t i, int worker)
 /* Calls todo for each group of pairs that are mixed among each other. */
 static void each_group(struct dnas_bert_step *s, void (*todo)(struct dnas_bert_step *s))
 {
-    for (size_t from = 0; from < s->batch->B; from += s->o.mix_group) {
+    for (size_t from = s->from; from < s->to; from += s->o.mix_group) {
         s->first = from;
-        s->count = s->batch->B - from;
+        s->count = s->to - from;
         if (s->count > s->o.mix_group)
             s->count = s->o.mix_group;
         todo(s);
@@ -273,6 +289,41 @@ static void mixed_features(struct dnas_bert_step *s)
 {
     dnas_parallel_for(s->count, s->o.n_threads, lower_task, s);
     dnas_parallel_for(s->count, s->o.n_threads, upper_task, s);
+}
+
+/* ---- several ranks ---- */
+
+static bool is_shared(const struct dnas_bert_step *s)
+{
+    return s->o.comm && dnas_comm_n_ranks(s->o.comm) > 1;
+}
+
+/* Makes all ranks' features known to each. */
+static int gather(struct dnas_bert_step *s, struct dnas_err *err)
+{
+    size_t B = s->batch->B, C = s->net->shape.C, n = s->to - s->from;
+
+    for (size_t side = 0; is_shared(s) && side < 2; side++) {
+        float *all = s->pooled + side * B * C;
+
+        if (dnas_comm_all_gather(s->o.comm, s->d_pooled, all + s->from * C, n * C * sizeof(*all),
+                                 err) != 0)
+            return -1;
+        memcpy(all, s->d_pooled, B * C * sizeof(*all));
+    }
+    return 0;
+}
+
+/* Adds up what the ranks' sequences gave; the head saw all of them on each rank. */
+static int add_up(struct dnas_bert_step *s, bool head, struct dnas_err *err)
+{
+    const struct dnas_bert_net *net = s->net;
+    size_t n = net->n;
+
+    for (size_t i = 0; !head && i < net->n_tensors; i++)
+        if (net->tensors[i].part == DNAS_NET_HEAD && net->tensors[i].at < n)
+            n = net->tensors[i].at;
+    return is_shared(s) ? dnas_comm_sum_f32(s->o.comm, net->g, n, err) : 0;
 }
 
 /* ---- the head ---- */
@@ -415,11 +466,30 @@ static void lower_backward_task(void *ctx, size_t i, int worker)
 
 static void mixed_backward(struct dnas_bert_step *s)
 {
-    if (s->count < s->batch->B) /* the states of this group were overwritten */
+    if (s->count < s->to - s->from) /* the states of this group were overwritten */
         dnas_parallel_for(s->count, s->o.n_threads, lower_task, s);
     in_turn(s, s->count, upper_backward_task);
     if (s->o.n_frozen == 0 || s->mix->layer > lowest(s))
         in_turn(s, s->count, lower_backward_task);
+}
+
+/* The features of this rank's pairs, and then of all. */
+static int all_features(struct dnas_bert_step *s, struct dnas_err *err)
+{
+    size_t n = s->to - s->from;
+
+    features(s, s->from, n);
+    features(s, s->batch->B + s->from, n);
+    return gather(s, err);
+}
+
+/* From d_z the whole gradient. */
+static int all_backward(struct dnas_bert_step *s, struct dnas_err *err)
+{
+    head_backward(s);
+    backward(s, s->from, s->to - s->from);
+    backward(s, s->batch->B + s->from, s->to - s->from);
+    return add_up(s, false, err);
 }
 
 /* ---- the objectives ---- */
@@ -429,14 +499,13 @@ int dnas_bert_step_wsimclr(struct dnas_bert_step *s, double *loss,
                            struct dnas_err *err)
 {
     begin(s, batch, number, true);
-    features(s, 0, 2 * batch->B);
+    if (all_features(s, err) != 0)
+        return -1;
     head_forward(s);
     if (dnas_wsimclr(s->objective, loss, s->d_z, s->z, batch->label, batch->B, s->o.temperature,
                      err) != 0)
         return -1;
-    head_backward(s);
-    backward(s, 0, 2 * batch->B);
-    return 0;
+    return all_backward(s, err);
 }
 
 int dnas_bert_step_supcon(struct dnas_bert_step *s, double *loss,
@@ -450,15 +519,13 @@ int dnas_bert_step_supcon(struct dnas_bert_step *s, double *loss,
     for (size_t i = 0; i < 2 * B; i++)
         label[i] = batch->label ? batch->label[i % B] : (uint32_t)(i % B);
     begin(s, batch, number, true);
-    features(s, 0, 2 * B);
-    head_forward(s);
-    status = dnas_supcon(s->objective, loss, s->d_z, s->z, label, 2 * B, s->o.temperature, err);
+    status = all_features(s, err);
+    if (status == 0) {
+        head_forward(s);
+        status = dnas_supcon(s->objective, loss, s->d_z, s->z, label, 2 * B, s->o.temperature, err);
+    }
     free(label);
-    if (status != 0)
-        return -1;
-    head_backward(s);
-    backward(s, 0, 2 * B);
-    return 0;
+    return status == 0 ? all_backward(s, err) : -1;
 }
 
 int dnas_bert_step_mixed(struct dnas_bert_step *s, double *loss,
@@ -474,15 +541,17 @@ int dnas_bert_step_mixed(struct dnas_bert_step *s, double *loss,
     for (size_t i = 0; i < B; i++)
         s->origin[mix->perm[i]] = (uint32_t)i;
     each_group(s, mixed_features);
-    features(s, B, B);
+    features(s, B + s->from, s->to - s->from);
+    if (gather(s, err) != 0)
+        return -1;
     head_forward(s);
     if (dnas_mixed_contrastive(s->objective, loss, s->d_z, s->d_z + B * P, s->z, s->z + B * P,
                                mix->perm, mix->lambda, batch->label, B, s->o.temperature, err) != 0)
         return -1;
     head_backward(s);
     each_group(s, mixed_backward);
-    backward(s, B, B);
-    return 0;
+    backward(s, B + s->from, s->to - s->from);
+    return add_up(s, false, err);
 }
 
 int dnas_bert_loss_wsimclr(struct dnas_bert_step *s, double *loss,
@@ -497,13 +566,21 @@ int dnas_bert_loss_wsimclr(struct dnas_bert_step *s, double *loss,
 
 /* ---- masked tokens ---- */
 
-static void mlm_task(void *ctx, size_t row, int worker)
+/* Sequence i of those that this rank runs. */
+static size_t own_row(const struct dnas_bert_step *s, size_t i)
+{
+    size_t n = s->to - s->from;
+
+    return i < n ? s->from + i : s->batch->B + s->from + i - n;
+}
+
+static void mlm_task(void *ctx, size_t i, int worker)
 {
     struct dnas_bert_step *s = ctx;
+    size_t row = own_row(s, i), T = s->batch->T[row], L = s->net->shape.L;
     struct dnas_dropout chance = chance_of(s, row);
     struct dnas_bert_tape *t = s->tape[worker];
-    size_t T = s->batch->T[row], L = s->net->shape.L;
-    struct dnas_bert_order order = {s->turns, row};
+    struct dnas_bert_order order = {s->turns, i};
     const float *x;
 
     dnas_bert_tape_embed(t, s->batch->ids[row], T, &chance);
@@ -511,44 +588,54 @@ static void mlm_task(void *ctx, size_t row, int worker)
     s->guess_loss[row] = dnas_bert_mlm_forward(s->mlm[worker], x, &s->guess[row]);
     if (!s->dropping)
         return;
-    dnas_bert_mlm_backward(s->mlm[worker], s->dx[worker], T, &s->guess[row],
-                           1 / (double)s->n_guesses, s->d_decoder, &order);
-    backward_below(s, row, row, L, worker);
+    dnas_bert_mlm_backward(s->mlm[worker], s->dx[worker], T, &s->guess[row], 1 / s->n_guesses,
+                           s->d_decoder, &order);
+    backward_below(s, i, row, L, worker);
 }
 
-static int run_mlm(struct dnas_bert_step *s, double *loss, const struct dnas_bert_batch *batch,
-                   const struct dnas_bert_guess *guess, struct dnas_err *err)
+/* x of all ranks together. */
+static int sum_of_ranks(const struct dnas_bert_step *s, double *x, struct dnas_err *err)
+{
+    return s->dropping && is_shared(s) ? dnas_comm_sum_f64(s->o.comm, x, err) : 0;
+}
+
+static int run_mlm(struct dnas_bert_step *s, double *loss, const struct dnas_bert_guess *guess,
+                   struct dnas_err *err)
 {
     float *d_words = dnas_bert_net_grad(s->net, s->net->view.words);
-    size_t n = s->net->shape.V * s->net->shape.C;
+    size_t n = s->net->shape.V * s->net->shape.C, n_rows = 2 * (s->to - s->from);
 
     s->guess = guess;
     s->n_guesses = 0;
-    for (size_t i = 0; i < 2 * batch->B; i++)
-        s->n_guesses += guess[i].n;
+    for (size_t i = 0; i < n_rows; i++)
+        s->n_guesses += (double)guess[own_row(s, i)].n;
+    if (sum_of_ranks(s, &s->n_guesses, err) != 0)
+        return -1;
     if (s->n_guesses == 0)
         return dnas_err_set(err, "no token of this batch was masked: sequences are too short");
     memset(s->d_decoder, 0, n * sizeof(float));
-    in_turn(s, 2 * batch->B, mlm_task);
+    in_turn(s, n_rows, mlm_task);
     for (size_t i = 0; s->dropping && i < n; i++)
         d_words[i] += s->d_decoder[i];
     *loss = 0;
-    for (size_t i = 0; i < 2 * batch->B; i++)
-        *loss += s->guess_loss[i];
-    *loss /= (double)s->n_guesses;
-    return 0;
+    for (size_t i = 0; i < n_rows; i++)
+        *loss += s->guess_loss[own_row(s, i)];
+    if (sum_of_ranks(s, loss, err) != 0)
+        return -1;
+    *loss /= s->n_guesses;
+    return s->dropping ? add_up(s, true, err) : 0;
 }
 
 int dnas_bert_step_mlm(struct dnas_bert_step *s, double *loss, const struct dnas_bert_batch *batch,
                        const struct dnas_bert_guess *guess, uint32_t number, struct dnas_err *err)
 {
     begin(s, batch, number, true);
-    return run_mlm(s, loss, batch, guess, err);
+    return run_mlm(s, loss, guess, err);
 }
 
 int dnas_bert_loss_mlm(struct dnas_bert_step *s, double *loss, const struct dnas_bert_batch *batch,
                        const struct dnas_bert_guess *guess, struct dnas_err *err)
 {
     begin(s, batch, 0, false);
-    return run_mlm(s, loss, batch, guess, err);
+    return run_mlm(s, loss, guess, err);
 }

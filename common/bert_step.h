@@ -16,13 +16,16 @@
 #include <stdint.h>
 
 #include "common/bert_net.h"
+#include "common/comm.h"
 #include "common/err.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* B pairs; sequence i of 0..B-1 is a first member, B + i its partner. */
+/* B pairs; sequence i of 0..B-1 is a first member, B + i its partner.  Of several
+ * ranks each runs a share of equal size, in the order of their numbers
+ * (dnas_bert_step_share), and needs no other tokens. */
 struct dnas_bert_batch {
     size_t B;
     const uint16_t *const *ids; /* [2B] of T tokens each, below V */
@@ -55,6 +58,7 @@ struct dnas_bert_step_options {
     double dropout;
     uint64_t seed;
     int n_threads;
+    struct dnas_comm *comm; /* NULL: one process */
 };
 
 struct dnas_bert_step;
@@ -66,7 +70,12 @@ void dnas_bert_step_free(struct dnas_bert_step *s);
 uint64_t dnas_bert_step_bytes(const struct dnas_bert_net *net,
                               const struct dnas_bert_step_options *options);
 
-/* In all: *loss is the mean, net->g is set to the gradient; `number` is the
+/* The pairs from..to-1 of a batch of B that this rank runs; B is a multiple of
+ * the number of ranks, else a bug. */
+void dnas_bert_step_share(const struct dnas_bert_step *s, size_t B, size_t *from, size_t *to);
+
+/* In all: *loss is the mean, net->g is set to the gradient, of the whole batch
+ * on every rank; `number` is the
  * step's, which dropout is drawn by.  0, or -1 with a sentence for a batch that
  * has no such loss.  A loss that is not finite is no error here. */
 int dnas_bert_step_wsimclr(struct dnas_bert_step *s, double *loss,
@@ -83,7 +92,8 @@ int dnas_bert_step_mixed(struct dnas_bert_step *s, double *loss,
 int dnas_bert_step_mlm(struct dnas_bert_step *s, double *loss, const struct dnas_bert_batch *batch,
                        const struct dnas_bert_guess *guess, uint32_t number, struct dnas_err *err);
 
-/* The losses alone, without dropout and without touching net->g. */
+/* The losses alone, without dropout and without touching net->g; each rank runs
+ * the whole batch. */
 int dnas_bert_loss_wsimclr(struct dnas_bert_step *s, double *loss,
                            const struct dnas_bert_batch *batch, struct dnas_err *err);
 int dnas_bert_loss_mlm(struct dnas_bert_step *s, double *loss, const struct dnas_bert_batch *batch,

@@ -19,6 +19,7 @@ struct dnas_train_batch {
     struct dnas_bert_step *step;
     const struct dnas_mlm *masks;
     size_t L, max_T;
+    size_t from, to;               /* the pairs whose tokens are there */
     size_t n_rows;                 /* of sequences that there is room for */
     uint16_t *tokens;              /* [n_rows,max_T] */
     const uint16_t **ids;          /* [n_rows] */
@@ -82,12 +83,21 @@ void dnas_train_batch_free(struct dnas_train_batch *b)
     free(b);
 }
 
-/* Reads the pairs that rows, u32 [B], name. */
-static int read_pairs(struct dnas_train_batch *b, const uint32_t *rows, size_t B,
-                      struct dnas_err *err)
+static bool is_own(const struct dnas_train_batch *b, size_t pair)
 {
+    return pair >= b->from && pair < b->to;
+}
+
+/* Reads the pairs that rows, u32 [B], name: the tokens of from..to-1, the labels
+ * of all. */
+static int read_pairs(struct dnas_train_batch *b, const uint32_t *rows, size_t B, size_t from,
+                      size_t to, struct dnas_err *err)
+{
+    b->from = from;
+    b->to = to;
     for (size_t i = 0; i < 2 * B; i++)
-        if (dnas_pair_source_tokens(b->source, b->tokens + i * b->max_T, &b->T[i], rows[i % B],
+        if (is_own(b, i % B) &&
+            dnas_pair_source_tokens(b->source, b->tokens + i * b->max_T, &b->T[i], rows[i % B],
                                     i < B ? 0 : 1, err) != 0)
             return -1;
     for (size_t i = 0; i < B; i++)
@@ -107,6 +117,8 @@ static void mask(struct dnas_train_batch *b, uint32_t step, size_t row)
         uint32_t draw = (uint32_t)(2 * (row + i % B) + i / B);
         struct dnas_bert_guess *g = &b->guess[i];
 
+        if (!is_own(b, i % B))
+            continue;
         g->position = b->position + i * max;
         g->target = b->target + i * max;
         g->n = dnas_draw_mlm(ids, b->position + i * max, b->target + i * max, ids, b->T[i],
@@ -120,7 +132,8 @@ static int learn_mixed(struct dnas_train_batch *b, double *loss, bool at_any_lay
     const struct dnas_train_bert *t = b->t;
     struct dnas_bert_mix mix = {.perm = b->perm, .lambda = b->lambda};
 
-    dnas_draw_mix(b->perm, b->lambda, t->seed, step, b->batch.B, t->mix_group, t->mix_alpha);
+    dnas_draw_mix(b->perm, b->lambda, t->seed, step, b->batch.B, dnas_train_mix_group(t),
+                  t->mix_alpha);
     if (at_any_layer)
         mix.layer = dnas_draw_mix_layer(t->seed, step, (uint32_t)b->L);
     return dnas_bert_step_mixed(b->step, loss, &b->batch, &mix, step, err);
@@ -129,8 +142,11 @@ static int learn_mixed(struct dnas_train_batch *b, double *loss, bool at_any_lay
 int dnas_train_batch_learn(struct dnas_train_batch *b, double *loss, enum dnas_objective objective,
                            uint32_t epoch, uint64_t index, uint32_t step, struct dnas_err *err)
 {
+    size_t from, to;
+
     dnas_pair_source_batch(b->source, b->rows, b->t->batch, b->t->seed, epoch, (size_t)index);
-    if (read_pairs(b, b->rows, b->t->batch, err) != 0)
+    dnas_bert_step_share(b->step, b->t->batch, &from, &to);
+    if (read_pairs(b, b->rows, b->t->batch, from, to, err) != 0)
         return -1;
     switch (objective) {
     case DNAS_WSIMCLR:
@@ -163,7 +179,7 @@ int dnas_train_batch_validate(struct dnas_train_batch *b, double *loss,
             break;
         for (size_t i = 0; i < B; i++)
             b->rows[i] = dnas_pair_source_validation(b->source, from + i);
-        if (read_pairs(b, b->rows, B, err) != 0)
+        if (read_pairs(b, b->rows, B, 0, B, err) != 0)
             return -1;
         if (objective == DNAS_MLM) {
             mask(b, VALIDATION_STEP, from);

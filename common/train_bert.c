@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "common/bert_save.h"
 #include "common/bert_step.h"
@@ -76,6 +77,18 @@ int dnas_train_bert_curriculum(struct dnas_train_bert *t, const char *text, stru
     return t->n_phases > 0 ? 0 : dnas_err_set(err, "no objective is named");
 }
 
+size_t dnas_train_n_ranks(const struct dnas_train_bert *t)
+{
+    return t->comm ? (size_t)dnas_comm_n_ranks(t->comm) : 1;
+}
+
+size_t dnas_train_mix_group(const struct dnas_train_bert *t)
+{
+    size_t share = t->batch / dnas_train_n_ranks(t);
+
+    return t->mix_group > 0 && t->mix_group < share ? t->mix_group : share;
+}
+
 /* ---- signals ---- */
 
 static volatile sig_atomic_t asked_to_stop;
@@ -121,6 +134,12 @@ static bool has(const struct dnas_train_bert *t, enum dnas_objective o)
         if (t->phases[i].objective == o)
             return true;
     return false;
+}
+
+/* Whether this rank writes and speaks for all. */
+static bool is_first(const struct run *r)
+{
+    return !r->t->comm || dnas_comm_rank(r->t->comm) == 0;
 }
 
 static bool has_contrast(const struct dnas_train_bert *t)
@@ -293,9 +312,9 @@ static json_t *make_settings(const struct run *r)
         "input", input, "tokenizer", r->bpe ? dnas_bpe_hash(r->bpe) : "", "layers",
         (json_int_t)s->L, "width", (json_int_t)s->C, "heads", (json_int_t)s->H, "inner",
         (json_int_t)s->F, "batch", (json_int_t)t->batch, "max-tokens", (json_int_t)t->max_tokens,
-        "mix-group", (json_int_t)t->mix_group, "projection", (json_int_t)t->projection, "frozen",
-        (json_int_t)t->n_frozen, "seed", (json_int_t)t->seed, "temperature", t->temperature,
-        "dropout", t->dropout, "mix-alpha", t->mix_alpha, "mask-rate", t->mask_rate,
+        "mix-group", (json_int_t)dnas_train_mix_group(t), "projection", (json_int_t)t->projection,
+        "frozen", (json_int_t)t->n_frozen, "seed", (json_int_t)t->seed, "temperature",
+        t->temperature, "dropout", t->dropout, "mix-alpha", t->mix_alpha, "mask-rate", t->mask_rate,
         "ignore-labels", (int)t->ignore_labels);
 
     if (!j)
@@ -305,6 +324,7 @@ static json_t *make_settings(const struct run *r)
                                                    t->phases[i].epochs));
     json_object_set_new(j, "curriculum", phases);
     json_object_set_new(j, "compat", json_boolean(t->compat));
+    json_object_set_new(j, "processes", json_integer((json_int_t)dnas_train_n_ranks(t)));
     json_object_set_new(j, "optimizer",
                         json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:f}",
                                   "kind", (int)o->kind, "rate", o->rate, "head-rate", t->head_rate,
@@ -329,21 +349,23 @@ static void make_step(struct run *r)
 {
     const struct dnas_train_bert *t = r->t;
     bool mixes = has(t, DNAS_MIMIX) || has(t, DNAS_IMIX);
-    size_t group = t->mix_group > 0 && t->mix_group < t->batch ? t->mix_group : t->batch;
     const struct dnas_bert_step_options o = {
         .max_pairs = t->batch > DNAS_VALIDATION_PAIRS ? t->batch : DNAS_VALIDATION_PAIRS,
         .max_T = dnas_pair_source_max_length(r->source),
-        .mix_group = mixes ? group : 0,
+        .mix_group = mixes ? dnas_train_mix_group(t) : 0,
         .n_frozen = t->n_frozen,
         .freeze_first = t->compat,
         .temperature = t->temperature,
         .dropout = t->dropout,
         .seed = t->seed,
         .n_threads = t->n_threads,
+        .comm = t->comm,
     };
 
-    dnas_msg_verbose("%zu parameters; a step needs %.0f MiB beside them",
-                     dnas_bert_net_size(r->net), (double)dnas_bert_step_bytes(r->net, &o) / 0x1p20);
+    if (is_first(r))
+        dnas_msg_verbose("%zu parameters; a step needs %.0f MiB beside them",
+                         dnas_bert_net_size(r->net),
+                         (double)dnas_bert_step_bytes(r->net, &o) / 0x1p20);
     r->step = dnas_bert_step_new(r->net, &o);
     r->batch = dnas_train_batch_new(t, r->source, r->step, r->net->shape.L,
                                     has(t, DNAS_MLM) ? &r->masks : NULL);
@@ -360,7 +382,7 @@ static int log_line(struct run *r, struct dnas_err *err, const char *fmt, ...)
     long at;
 
     if (!r->log)
-        return 0;
+        return 0; /* none was asked for, or another rank writes it */
     va_start(args, fmt);
     vfprintf(r->log, fmt, args);
     va_end(args);
@@ -373,7 +395,7 @@ static int log_line(struct run *r, struct dnas_err *err, const char *fmt, ...)
 /* Opens the log; lines of steps after the checkpoint are cut off. */
 static int open_log(struct run *r, struct dnas_err *err)
 {
-    if (!r->t->log)
+    if (!r->t->log || !is_first(r))
         return 0;
     r->log = fopen(r->t->log, r->state.step > 0 ? "r+" : "w");
     if (!r->log && r->state.step > 0) { /* it was not kept: begin it again */
@@ -394,12 +416,16 @@ static int save_model(const struct run *r, const char *path, struct dnas_err *er
 {
     const struct dnas_bert_about about = {r->tokenizer_json, r->t->pg_json};
 
+    if (!is_first(r))
+        return 0;
     return dnas_bert_save(path, r->net, &about, err);
 }
 
 static int save_checkpoint(struct run *r, struct dnas_err *err)
 {
     r->saved_s = dnas_clock_s();
+    if (!is_first(r))
+        return 0;
     return dnas_train_state_write(r->checkpoint_path, r->net, &r->optim, &r->state, r->settings,
                                   err);
 }
@@ -478,7 +504,7 @@ static int one_step(struct run *r, struct dnas_err *err)
     if (is_time_to_validate(r) && validate(r, &validation, err) != 0)
         return -1;
     took_s = dnas_clock_s() - r->began_s;
-    if (isfinite(validation))
+    if (isfinite(validation) && is_first(r))
         dnas_msg_verbose("step %llu, %s: loss %.4f, validation %.4f",
                          (unsigned long long)r->state.step,
                          objective_names[r->t->phases[phase].objective], loss, validation);
@@ -489,17 +515,27 @@ static int one_step(struct run *r, struct dnas_err *err)
                     (double)((r->state.step - r->began_step) * r->t->batch) / took_s);
 }
 
+/* What the ranks must do after a step, though one alone has the reason. */
+enum { STOP = 1, SAVE = 2 };
+
+static int agree(const struct run *r, uint32_t *flags, struct dnas_err *err)
+{
+    *flags = (asked_to_stop ? STOP : 0) | (asked_to_stop || is_time_to_save(r) ? SAVE : 0);
+    return r->t->comm ? dnas_comm_any(r->t->comm, flags, err) : 0;
+}
+
 static enum dnas_train_end steps(struct run *r, struct dnas_err *err)
 {
     while (r->state.step < r->n_steps) {
-        if (one_step(r, err) != 0)
+        uint32_t flags;
+
+        if (one_step(r, err) != 0 || agree(r, &flags, err) != 0)
             return DNAS_TRAIN_FAILED;
         dnas_progress("training", "pairs", r->state.step * r->t->batch,
                       r->state.step - r->began_step, r->n_steps - r->began_step);
-        if ((asked_to_stop || is_time_to_save(r)) && r->state.step < r->n_steps &&
-            save_checkpoint(r, err) != 0)
+        if ((flags & SAVE) && r->state.step < r->n_steps && save_checkpoint(r, err) != 0)
             return DNAS_TRAIN_FAILED;
-        if (asked_to_stop && r->state.step < r->n_steps)
+        if ((flags & STOP) && r->state.step < r->n_steps)
             return DNAS_TRAIN_SAVED;
     }
     return DNAS_TRAIN_DONE;
@@ -545,18 +581,37 @@ static int finish(struct run *r, struct dnas_err *err)
 {
     const struct dnas_bert_about about = {r->tokenizer_json, r->t->pg_json};
 
+    if (!is_first(r))
+        return 0;
     if (save_model(r, r->t->output, err) != 0)
         return -1;
     if (r->t->hf_folder && dnas_bert_save_hf(r->t->hf_folder, r->net, &about, err) != 0)
         return -1;
     unlink(r->checkpoint_path);
-    if (strcmp(dnas_pair_source_name(r->source), r->spool_path) == 0)
-        unlink(r->spool_path);
     if (r->state.best_step > 0)
         dnas_msg_verbose("least validation loss %.4f after step %llu: %s", r->state.best_loss,
                          (unsigned long long)r->state.best_step, r->best_path);
     dnas_msg_closing((r->state.step - r->began_step) * r->t->batch, "pairs");
     return 0;
+}
+
+/* Ranks read the same plain file, and begin from the same weights. */
+static int check_ranks(const struct run *r, struct dnas_err *err)
+{
+    const struct dnas_train_bert *t = r->t;
+    size_t n = dnas_train_n_ranks(t), share = t->batch / n;
+
+    if (n == 1)
+        return 0;
+    if (t->batch % n != 0)
+        return dnas_err_set(err, "--batch %zu is no multiple of %zu processes", t->batch, n);
+    if (share % dnas_train_mix_group(t) != 0)
+        return dnas_err_set(err, "--mix-group %zu does not divide the %zu pairs of a process",
+                            t->mix_group, share);
+    if (dnas_comm_check_same(t->comm, dnas_pair_source_hash(r->source), "input", err) != 0)
+        return -1;
+    return dnas_comm_check_same(t->comm, XXH3_64bits(r->net->w, r->net->n * sizeof(float)),
+                                "weights", err);
 }
 
 static int set_up(struct run *r, struct dnas_err *err)
@@ -565,8 +620,11 @@ static int set_up(struct run *r, struct dnas_err *err)
     struct dnas_pair_source_options from;
 
     r->checkpoint_path = dnas_xasprintf("%s.checkpoint", t->output);
-    r->spool_path = dnas_xasprintf("%s.pairs", t->output);
+    r->spool_path = is_first(r) ? dnas_xasprintf("%s.pairs", t->output)
+                                : dnas_xasprintf("%s.pairs.%d", t->output, dnas_comm_rank(t->comm));
     r->best_path = best_name(t->output);
+    if (dnas_train_n_ranks(t) > 1 && (!t->input || !dnas_is_regular_file(t->input, NULL)))
+        return dnas_err_set(err, "several processes read the pairs from a file: name one");
     if (make_net(r, err) != 0 || set_up_masks(r, err) != 0)
         return -1;
     from = (struct dnas_pair_source_options){
@@ -580,7 +638,7 @@ static int set_up(struct run *r, struct dnas_err *err)
         return -1;
     set_up_optim(r);
     r->settings = make_settings(r);
-    if (take_up(r, err) != 0)
+    if (take_up(r, err) != 0 || check_ranks(r, err) != 0)
         return -1;
     make_step(r);
     return begin(r, err);
@@ -613,11 +671,13 @@ enum dnas_train_end dnas_train_bert(const struct dnas_train_bert *t, struct dnas
     listen();
     if (set_up(&r, err) == 0)
         end = steps(&r, err);
-    if (end == DNAS_TRAIN_SAVED)
+    if (end == DNAS_TRAIN_SAVED && is_first(&r))
         dnas_msg_note("saved after step %llu of %llu: run again with --resume",
                       (unsigned long long)r.state.step, (unsigned long long)r.n_steps);
     if (end == DNAS_TRAIN_DONE && finish(&r, err) != 0)
         end = DNAS_TRAIN_FAILED;
+    if (end == DNAS_TRAIN_DONE && strcmp(dnas_pair_source_name(r.source), r.spool_path) == 0)
+        unlink(r.spool_path);
     release(&r);
     return end;
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/bert_net.h"
+#include "common/comm.h"
 #include "common/err.h"
 #include "common/optim.h"
 
@@ -48,7 +49,7 @@ struct dnas_train_bert {
     size_t n_phases;
     size_t batch;      /* pairs a step */
     size_t max_tokens; /* of a sequence; longer ones are cut */
-    size_t mix_group;  /* pairs among which rows are mixed; 0: the batch */
+    size_t mix_group;  /* pairs among which rows are mixed; 0: a rank's share of the batch */
     size_t projection; /* outputs of the head */
     size_t n_frozen;   /* as in bert_step.h */
     double temperature, dropout, mix_alpha, mask_rate;
@@ -69,10 +70,15 @@ struct dnas_train_bert {
     bool resume;
     const char *pg_json; /* for the model; NULL: none */
     int n_threads;
+    struct dnas_comm *comm; /* ranks that share each batch; NULL: one */
 };
 
 /* The paper's settings; what has no default is 0 or NULL. */
 struct dnas_train_bert dnas_train_bert_defaults(void);
+
+/* The ranks; of the pairs of a batch those that are mixed among each other. */
+size_t dnas_train_n_ranks(const struct dnas_train_bert *t);
+size_t dnas_train_mix_group(const struct dnas_train_bert *t);
 
 /* Fills phases from "wsimclr:1,mimix:2"; a number of epochs may be left out and
  * is then 1.  -1 with a sentence. */
@@ -91,7 +97,10 @@ enum dnas_train_end {
  *   output.pairs       standard input, likewise
  * A checkpoint is replaced when the next one is whole.  With resume a run goes on
  * where output.checkpoint stands (if there is one) and ends with the bytes of a
- * run that was not broken. */
+ * run that was not broken.
+ * Several ranks all make this call; each opens input, a plain file, itself, and
+ * rank 0 writes.  The batch must be a multiple of their number, and what is mixed
+ * within a rank's share. */
 enum dnas_train_end dnas_train_bert(const struct dnas_train_bert *t, struct dnas_err *err);
 
 #ifdef __cplusplus

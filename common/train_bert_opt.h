@@ -77,7 +77,7 @@ extern const char *const dnas_optimizers[], *const dnas_schedules[], *const dnas
     {0, "mix-alpha", "X", DNAS_OPT_REAL, &(c).mix_alpha, 1e-3, 1e3, NULL,                          \
      "bert: mixing coefficients are drawn from Beta(X, X)"},                                       \
     {0, "mix-group", "PAIRS", DNAS_OPT_INT, &(c).mix_group, 0, 65536, NULL,                        \
-     "bert: mix among so many pairs only; 0: the batch"},                                          \
+     "bert: mix among so many pairs only; 0: all that a process has"},                                          \
     {0, "mask-rate", "RATE", DNAS_OPT_REAL, &(c).mask_rate, 0.001, 0.9, NULL,                      \
      "bert: the share of tokens that mlm masks"},                                                  \
     {0, "projection", "N", DNAS_OPT_INT, &(c).projection, 1, 65536, NULL,                          \

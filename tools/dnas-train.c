@@ -30,6 +30,7 @@ struct train {
     const char *k, *transform, *length, *labels_path;
     int64_t dims, windows;
     /* --arch bert */
+    double deadline_s;
     struct dnas_train_bert bert;
     struct dnas_train_bert_cli cli;
 };
@@ -124,13 +125,25 @@ static int check_bert(struct train *t, int n_paths, struct dnas_err *err)
 static int run_bert(struct train *t, const struct dnas_tool *tool, char **paths, int n_paths,
                     struct dnas_err *err)
 {
+    struct dnas_comm *comm = dnas_comm_open(t->deadline_s, err);
     char *pg = program_line(t, tool);
     enum dnas_train_end end;
 
+    if (!comm) {
+        free(pg);
+        return -1;
+    }
+    t->bert.comm = comm;
     t->bert.pg_json = pg;
     t->bert.input = n_paths > 0 ? paths[0] : NULL;
     end = dnas_train_bert(&t->bert, err);
     free(pg);
+    if (end == DNAS_TRAIN_FAILED) { /* said now: closing may end this process */
+        dnas_msg_error("%s", err->msg);
+        dnas_comm_close(comm, true);
+        return 1;
+    }
+    dnas_comm_close(comm, false);
     switch (end) {
     case DNAS_TRAIN_DONE:
         return 0;
@@ -139,7 +152,7 @@ static int run_bert(struct train *t, const struct dnas_tool *tool, char **paths,
     case DNAS_TRAIN_FAILED:
         break;
     }
-    return -1;
+    return 1;
 }
 
 /* ---- all ---- */
@@ -158,7 +171,7 @@ static int check(struct train *t, int n_paths, struct dnas_err *err)
     return check_kmer(t, err);
 }
 
-/* 0, the exit status 75, or -1 with a sentence. */
+/* The exit status, or -1 with a sentence. */
 static int run(struct train *t, const struct dnas_tool *tool, char **paths, int n_paths,
                struct dnas_err *err)
 {
@@ -180,11 +193,12 @@ int main(int argc, char **argv)
                       .dims = 64,
                       .windows = 100,
                       .kmer.ridge = -1,
+                      .deadline_s = 600,
                       .cli = DNAS_TRAIN_BERT_CLI};
     /* clang-format off */
     const struct dnas_opt opts[] = {
         {0, "arch", "NAME", DNAS_OPT_CHOICE, &t.arch, 0, 0, archs,
-         "what to train: kmer, a map of k-mer profiles, or bert, a network [bert with --init]"},
+         "what to train: kmer, a map of k-mer profiles, or bert, a network"},
         {'s', "seed", "N", DNAS_OPT_INT, &t.seed, 0, 9007199254740991.0, NULL,
          "draws with this seed"},
         {0, "no-pg", NULL, DNAS_OPT_FLAG, &t.common.no_pg, 0, 0, NULL,
@@ -205,6 +219,8 @@ int main(int argc, char **argv)
         {0, "labels", "FILE", DNAS_OPT_TEXT, &t.labels_path, 0, 0, NULL,
          "kmer: take species from a TSV of id and label, before label= in the headers"},
         DNAS_TRAIN_BERT_OPTIONS(t.cli),
+        {0, "deadline", "SECONDS", DNAS_OPT_REAL, &t.deadline_s, 1, 1e9, NULL,
+         "bert: of several processes, how long one waits for the others"},
         {0},
     };
     /* clang-format on */

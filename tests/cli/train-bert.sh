@@ -174,4 +174,68 @@ test_a_full_disk_keeps_the_checkpoint() {
     cmp m.safetensors.checkpoint kept || fail "the checkpoint is gone"
 }
 
+ranks() { # ranks N ARGUMENTS...: train on N processes
+    local n=$1
+    shift
+    ${in_place:-} mpirun -n "$n" --oversubscribe --allow-run-as-root --bind-to none dnas-train -q \
+        --arch bert -T tok.json --layers 2 --width 16 --heads 2 -b 16 --rate 1e-3 --head-rate 10 \
+        --max-tokens 40 --no-pg -t 1 "$@"
+}
+has_mpi() {
+    if ! command -v mpirun >/dev/null || ! ldd "$BUILD/bin/dnas-train" | grep -q libmpi; then
+        skip "no MPI"
+        return 1
+    fi
+}
+
+test_several_processes() {
+    has_mpi || return
+    make_pairs
+    list=wsimclr,mimix,imix,supcon,mlm
+    train --curriculum $list --mix-group 4 --dropout 0 --log one.tsv -o one.safetensors t.dnas ||
+        fail "alone"
+    for n in 2 4; do
+        expect_ok ranks $n --curriculum $list --mix-group 4 --dropout 0 --log $n.tsv -o $n.safetensors t.dnas
+        expect_ok ranks $n --curriculum $list --mix-group 4 --dropout 0 -o again.safetensors t.dnas
+        expect_same $n.safetensors again.safetensors
+        # The first loss is of the same weights; then Adam lets rounding grow.
+        paste one.tsv $n.tsv | awk -F '\t' 'NR > 2 {
+                d = $2 - $8; tolerance = (NR == 3 ? 1e-5 : 5e-3) * $2
+                if (!(d <= tolerance && -d <= tolerance)) exit 1
+            }' || fail "losses on $n: $(paste one.tsv $n.tsv)"
+    done
+    expect_ok ranks 2 --dropout 0.2 -o drop.safetensors t.dnas
+    expect_ok dnas-embed -q -m drop.safetensors pairs.fa -o e.dnas
+}
+
+test_several_processes_go_on() {
+    has_mpi || return
+    make_pairs
+    in_place='exec' ranks 2 --curriculum wsimclr:4000 --log log.tsv -o m.safetensors t.dnas 2>err &
+    pid=$!
+    for _ in $(seq 200); do
+        [ -s log.tsv ] && [ "$(wc -l <log.tsv)" -gt 3 ] && break
+        sleep 0.05
+    done
+    kill -s USR1 "$pid" # mpirun hands it on
+    wait "$pid"
+    [ -s m.safetensors.checkpoint ] || fail "no checkpoint: $(cat err)"
+    step=$(tail -n 1 log.tsv | cut -f 1)
+    ranks 2 --curriculum wsimclr:4000 --resume --max-steps $((step + 3)) -o m.safetensors t.dnas 2>err &&
+        fail "went on with other options"
+    grep -q "as 'optimizer'" err || fail "says: $(cat err)"
+    train --curriculum wsimclr:4000 --resume -o m.safetensors t.dnas 2>err && fail "went on alone"
+    grep -qE "as '(processes|mix-group)'" err || fail "says: $(cat err)"
+}
+
+test_several_processes_are_refused() {
+    has_mpi || return
+    make_pairs
+    ranks 3 -o x.safetensors t.dnas 2>err && fail "16 pairs on 3 processes"
+    grep -q 'no multiple of 3 processes' err || fail "says: $(cat err)"
+    ranks 2 -o x.safetensors <t.dnas 2>err && fail "standard input on 2 processes"
+    grep -q 'name one' err || fail "says: $(cat err)"
+    [ ! -e x.safetensors ] || fail "a model is there"
+}
+
 run_tests
