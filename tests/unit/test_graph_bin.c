@@ -83,12 +83,30 @@ static double plain_ratio(const struct data *d, const int *of, int a, int b)
            plain_evidence(d, of, b, SIZE_MAX);
 }
 
-/* Merges the likeliest pair of all until none is likely; returns how often. */
-static size_t plain_bins(const struct data *d, int *of)
+/* Who is joined to whom: each row to its k nearest, both ways. */
+static void join(const struct data *d, bool joined[MAX_N][MAX_N], size_t k)
 {
+    static float x[MAX_N * C];
+    static uint32_t near[MAX_N * MAX_N];
+    struct dnas_knn_options o = {.k = k, .metric = DNAS_KNN_COSINE, .n_threads = 1};
+
+    for (size_t i = 0; i < d->N; i++)
+        dnas_plda_direction(&d->plda, x + i * C, d->x + i * C, d->length_bp[i]);
+    CHECK_INT(dnas_knn_search(near, NULL, NULL, d->N, x, d->N, C, &o, NULL), 0);
+    memset(joined, 0, MAX_N * sizeof(*joined));
+    for (size_t i = 0; i < d->N; i++)
+        for (size_t j = 0; j < k; j++)
+            joined[i][near[i * k + j]] = joined[near[i * k + j]][i] = true;
+}
+
+/* Merges the likeliest joined pair until none is likely; returns how often. */
+static size_t plain_bins(const struct data *d, int *of, size_t k)
+{
+    static bool joined[MAX_N][MAX_N];
     static double ratio[MAX_N][MAX_N];
     size_t n_merges = 0;
 
+    join(d, joined, k);
     for (int i = 0; i < (int)d->N; i++)
         of[i] = i;
     for (int a = 0; a < (int)d->N; a++)
@@ -100,7 +118,7 @@ static size_t plain_bins(const struct data *d, int *of)
 
         for (int a = 0; a < (int)d->N; a++)
             for (int b = 0; b < a; b++)
-                if (ratio[a][b] > best) {
+                if (joined[a][b] && ratio[a][b] > best) {
                     best = ratio[a][b];
                     best_a = a;
                     best_b = b;
@@ -112,6 +130,8 @@ static size_t plain_bins(const struct data *d, int *of)
         for (int b = 0; b < (int)d->N; b++) { /* best_b is gone */
             bool alive = false;
 
+            joined[best_a][b] = joined[best_a][b] || joined[best_b][b];
+            joined[b][best_a] = joined[best_a][b];
             for (size_t i = 0; i < d->N; i++)
                 alive = alive || of[i] == b;
             if (b != best_a && b != best_b && alive)
@@ -140,9 +160,13 @@ static void test_against_all_pairs(void)
         struct data d = draw(seed % 2 ? 60 : 97, 1 + seed, seed > 8 ? 0.4 : 1, seed);
         struct dnas_graph_bin g;
         int of[MAX_N];
-        size_t n_merges = plain_bins(&d, of);
+        struct dnas_graph_bin_options o = all_pairs;
+        size_t n_merges;
 
-        CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, d.N, C, &d.plda, &all_pairs, NULL), 0);
+        o.k = seed % 3 == 0 ? d.N - 1 : seed; /* few, and all */
+        n_merges = plain_bins(&d, of, o.k);
+
+        CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, d.N, C, &d.plda, &o, NULL), 0);
         CHECK_INT(g.n_merges, n_merges);
         CHECK_INT(g.n_bins, d.N - n_merges);
         CHECK_INT(g.n_small, 0);
@@ -316,10 +340,16 @@ static double near_recall(size_t N, size_t k, int n_threads)
 static void test_near(void)
 {
     float row[3 * C] = {1, 0, 0, 0, 0, 0, 0, 1};
-    uint32_t got[3 * 4];
+    static float copies[300 * C];
+    uint32_t got[3 * 4], of_copies[300 * 4];
     struct dnas_knn_options o = {.k = 4, .metric = DNAS_KNN_COSINE, .n_threads = 1};
     struct dnas_err err;
 
+    for (size_t i = 0; i < 300; i++) /* copies of one row: none is its own neighbour */
+        copies[i * C] = 1;
+    CHECK_INT(dnas_near_search(of_copies, copies, 300, C, &o, NULL), 0);
+    for (size_t i = 0; i < 300 * 4; i++)
+        CHECK(of_copies[i] < 300 && of_copies[i] != i / 4);
     CHECK(near_recall(2000, 7, 3) == 1);
     CHECK(near_recall(256, 3, 1) == 1);
     CHECK(near_recall(257, 3, 1) == 1);
