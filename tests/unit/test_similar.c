@@ -76,6 +76,7 @@ static void test_plain_blocks(void)
         for (int n_threads = 1; n_threads < 4; n_threads++) {
             CHECK_INT(dnas_similar_run(&s, x, sizes[k], 19, 0.3f, n_threads, &err), 0);
             CHECK(sizes[k] < 4500 ? s.first != NULL : s.first == NULL);
+            CHECK(s.margin >= 2 * (19 / 16. + 5) * 0x1p-24f && s.margin < 1e-5f);
             if (sizes[k] < 2)
                 CHECK(s.density[0] == dnas_similar_units(&s, (float)(s.density[0] / s.scale)));
             else
