@@ -9,6 +9,7 @@
 #   SVG=NAME.svg         the drawing                       SHOTS
 # shellcheck shell=bash
 set -eu -o pipefail
+shopt -s inherit_errexit
 export LC_ALL=C
 NAME=$(basename "$0" .sh)
 PATH=${BUILD:-$(dirname "$0")/../build}/bin:$PATH
@@ -55,6 +56,14 @@ macro_f1() { # macro_f1 EMBEDDINGS SHOTS: a line for each: shots, mean and devia
     dnas-logreg -q --shots "$2" --test-per-class "$TEST" --runs "$RUNS" --drop-small ${MLP:+--mlp} "$1" |
         fields shots macro_f1 macro_f1_sd |
         awk -F '\t' '{ printf "%d\t%.4f\t%.4f\n", $1, $2, $3 }'
+}
+scores() { # scores EMBEDDINGS FIELD...: a line of these, ARI and macro F1 after SHOTS
+    local ari f1
+    ari=$(cluster_ari "$1")
+    f1=$(macro_f1 "$1" "$SHOTS" | cut -f 2-)
+    shift
+    printf '%s\t' "$@"
+    printf '%s\t%s\n' "$ari" "$f1"
 }
 draw() { # draw TABLE X VALUE TITLE CURVE...: VALUE over X, a curve for each value of CURVE
     awk -F '\t' -v x="$2" -v y="$3" -v by="${*:5}" '
