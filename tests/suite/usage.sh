@@ -56,7 +56,7 @@ arguments() {
 each_tool arguments
 
 operand_too_many() {
-    "$1" --help | grep -q '^Usage: .*\.\.\.\]*$' && return # takes any number
+    "$1" --help | grep "^Usage: .*\.\.\.\]*\$" >/dev/null && return # takes any number
     complains "one operand too many: 'second'" "$1" first second
 }
 each_tool operand_too_many
