@@ -141,6 +141,10 @@ test_table_without_sequences() {
     cut -f 1-4 e.tsv >short.tsv && dnas-view --from-tsv short.tsv -o short.dnas
     expect_ok dnas-kmedoid-bin -q --threshold 0.5 --min-bin-size 2 --bin-table t.tsv short.dnas -o l.dnas
     expect_text t.tsv $'bin\tsequences\tbp\tn50\tgc\tmean_score\nbin.0\t3\tNA\tNA\tNA\t0.993342857\nbin.1\t2\tNA\tNA\tNA\t1'
+    # Half of the letters, exactly, is enough for N50.
+    sed 's/\t100\tx/\t20\tx/' e.tsv >half.tsv && dnas-view --from-tsv half.tsv -o half.dnas
+    expect_ok dnas-kmedoid-bin -q --threshold 0.5 --min-bin-size 2 --bin-table t.tsv half.dnas -o l.dnas
+    [ "$(sed -n 2p t.tsv | cut -f 3,4)" = $'40\t20' ] || fail "N50 of 12, 8 and 20 is $(sed -n 2p t.tsv)"
     # Under --compat bins have gaps in their numbers: no lines for those.
     expect_ok dnas-kmedoid-bin -q --compat dnabert-s --threshold 0.5 --min-bin-size 3 --bin-table t.tsv --contig2bin c.tsv e.dnas -o l.dnas
     expect_text t.tsv $'bin\tsequences\tbp\tn50\tgc\tmean_score\nbin.1\t3\t120\t100\tNA\t0.993342857'
