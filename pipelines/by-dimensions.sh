@@ -18,7 +18,7 @@ for fasta; do
     name=$(set_name "$fasta")
     for model in $MODELS; do
         embed "$model" "$work/whole.dnas" "$fasta"
-        own=$(dnas-view --rows 1 "$work/whole.dnas" | head -n 1 | tr '\t' '\n' | grep -c '^embedding_')
+        own=$(dnas-view --rows 1 "$work/whole.dnas" | tr "\t" "\n" | grep -c "^embedding_")
         for dims in $DIMENSIONS; do
             [ "$dims" -lt "$own" ] || continue
             embed "$model" "$work/e.dnas" "$fasta" --reduce "$dims"

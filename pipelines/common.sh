@@ -53,7 +53,8 @@ cluster_ari() { # cluster_ari EMBEDDINGS: mean and deviation over SEEDS
     done | mean_sd
 }
 macro_f1() { # macro_f1 EMBEDDINGS SHOTS: a line for each: shots, mean and deviation over RUNS
-    dnas-logreg -q --shots "$2" --test-per-class "$TEST" --runs "$RUNS" --drop-small ${MLP:+--mlp} "$1" |
+    dnas-logreg -q --shots "$2" --test-per-class "$TEST" --runs "$RUNS" --drop-small \
+        --standardise "${STANDARDISE:-training}" ${MLP:+--mlp} "$1" |
         fields shots macro_f1 macro_f1_sd |
         awk -F '\t' '{ printf "%d\t%.4f\t%.4f\n", $1, $2, $3 }'
 }

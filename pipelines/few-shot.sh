@@ -7,7 +7,8 @@
 #   pipelines/few-shot.sh LABELLED.fa... > table.tsv
 #
 # SHOTS=1,2,5,10,20; species with fewer than TEST and the most shots together are
-# left out.  Other settings: common.sh.
+# left out.  STANDARDISE=training: columns by the spread of the training rows, as
+# dnas-logreg has it; all or none.  Other settings: common.sh.
 # shellcheck source=pipelines/common.sh
 . "$(dirname "$0")/common.sh"
 : "${SHOTS:=1,2,5,10,20}"

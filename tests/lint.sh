@@ -40,7 +40,7 @@ fi
 
 shell_scripts() {
     local files
-    mapfile -t files < <(find tests examples pipelines -name '*.sh')
+    mapfile -t files < <(find tests examples pipelines -name '*.sh' -o -name '*.slurm')
     # SC2015: a && b || fail is meant where b is a test; SC2016: quoted programs;
     # SC2181: the status is looked at where the command line is long.
     shellcheck -x -e SC2015,SC2016,SC2181 "${files[@]}" deps.sh || return
