@@ -47,7 +47,9 @@ test_cluster_species() {
     expect_ok "$PIPELINES/cluster-species.sh" a.fa
     tail -n +2 "$TMP/out" >got
     expect_same want got
-    # By hand.
+    # By hand, on enough species for the starts to matter.
+    small 12 12 >a.fa
+    expect_ok "$PIPELINES/cluster-species.sh" a.fa
     for s in 0 1; do
         dnas-embed -q a.fa | dnas-kmeans -q -k labels --init random -s $s | dnas-ari |
             awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "ari") c = i } NR == 2 { print $c }'
@@ -98,6 +100,8 @@ test_by_length_and_dimensions() {
     table 7 'name model dimensions ari ari_sd macro_f1 macro_f1_sd'
     cut -f 2,3 "$TMP/out" | tail -n +2 | tr '\t' : | paste -sd ' ' >got
     expect_text got 'kmer:8 kmer:64 tnf:8 tnf:64 tnf:128 tnf:256'
+    awk -F '\t' '$2 == "tnf" && ($3 == 8 || $3 == 256) { print $4, $6 }' "$TMP/out" | uniq | wc -l >got
+    expect_text got 2
     drawing by-dimensions.svg 2
 }
 
