@@ -77,7 +77,7 @@ static double cross_entropy(float *row, size_t V, uint16_t target)
     for (size_t v = 0; v < V; v++)
         row[v] = (float)((double)row[v] / sum);
     row[target] -= 1;
-    return log(sum) + (double)top - aim;
+    return sum > 0 ? log(sum) + (double)top - aim : NAN;
 }
 
 double dnas_bert_mlm_forward(struct dnas_bert_mlm *m, const float *x,

@@ -284,12 +284,13 @@ static void set_up_optim(struct run *r)
 
         if (y->part == DNAS_NET_ENCODER && layer < t->n_frozen)
             continue;
-        groups[n++] = (struct dnas_optim_group){
+        groups[n] = (struct dnas_optim_group){
             .first = y->at,
             .n = y->tensor.n,
             .rate = y->part == DNAS_NET_HEAD ? t->head_rate : 1,
             .no_decay = y->tensor.role == DNAS_BERT_BIAS || y->tensor.role == DNAS_BERT_NORM,
         };
+        n++;
     }
     o.total_steps = r->n_steps;
     dnas_optim_init(&r->optim, &o, net->n, groups, n, t->n_threads);
@@ -663,7 +664,7 @@ static void release(struct run *r)
     free(r->best_path);
 }
 
-enum dnas_train_end dnas_train_bert(const struct dnas_train_bert *t, struct dnas_err *err)
+enum dnas_train_end dnas_train_bert_run(const struct dnas_train_bert *t, struct dnas_err *err)
 {
     struct run r = {.t = t};
     enum dnas_train_end end = DNAS_TRAIN_FAILED;

@@ -101,7 +101,7 @@ enum dnas_train_end {
  * Several ranks all make this call; each opens input, a plain file, itself, and
  * rank 0 writes.  The batch must be a multiple of their number, and what is mixed
  * within a rank's share. */
-enum dnas_train_end dnas_train_bert(const struct dnas_train_bert *t, struct dnas_err *err);
+enum dnas_train_end dnas_train_bert_run(const struct dnas_train_bert *t, struct dnas_err *err);
 
 #ifdef __cplusplus
 }

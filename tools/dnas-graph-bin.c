@@ -65,8 +65,9 @@ static int check_object(const struct bin *b, const struct dnas_kmer_model *m, st
 
 static int load_plda(struct dnas_plda *plda, const struct bin *b, struct dnas_err *err)
 {
-    struct dnas_kmer_model *m =
-        b->model ? dnas_kmer_model_open(b->model, err) : dnas_kmer_model_default(err);
+    struct dnas_kmer_model *m = b->model && strcmp(b->model, "kmer") != 0
+                                    ? dnas_kmer_model_open(b->model, err)
+                                    : dnas_kmer_model_default(err);
     const struct dnas_kmer_parts *p = m ? dnas_kmer_model_parts(m) : NULL;
     int status = m ? check_object(b, m, err) : -1;
 

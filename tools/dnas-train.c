@@ -136,7 +136,7 @@ static int run_bert(struct train *t, const struct dnas_tool *tool, char **paths,
     t->bert.comm = comm;
     t->bert.pg_json = pg;
     t->bert.input = n_paths > 0 ? paths[0] : NULL;
-    end = dnas_train_bert(&t->bert, err);
+    end = dnas_train_bert_run(&t->bert, err);
     free(pg);
     if (end == DNAS_TRAIN_FAILED) { /* said now: closing may end this process */
         dnas_msg_error("%s", err->msg);

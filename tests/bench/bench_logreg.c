@@ -121,11 +121,11 @@ static double products_s(const float *x)
 
 int main(int argc, char **argv)
 {
-    int rounds = argc > 1 ? atoi(argv[1]) : 2;
+    int rounds = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2;
     struct dnas_logreg_options o = {.inverse_l2 = 0.5,
                                     .tol = 1e-4,
                                     .max_iter = 3000,
-                                    .n_threads = argc > 2 ? atoi(argv[2]) : 1};
+                                    .n_threads = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1};
     int32_t *y = dnas_xalloc(N, sizeof(*y));
     float *x = make_data(y), *weight = dnas_xalloc(K, C * sizeof(*weight));
     float *bias = dnas_xalloc(K, sizeof(*bias));

@@ -102,7 +102,8 @@ test_saved_on_a_signal() {
     done
     kill -s USR1 "$pid"
     wait "$pid"
-    [ $? = 75 ] || fail "no exit 75: $(cat err)"
+    status=$?
+    [ "$status" = 75 ] || fail "exit $status, not 75: $(cat err)"
     [ -s m.safetensors.checkpoint ] || fail "no checkpoint"
     [ ! -e m.safetensors ] || fail "a model that is not whole"
     expect_sentence 1 'is there from an earlier run' train --curriculum wsimclr:2000 -o m.safetensors t.dnas

@@ -61,7 +61,7 @@ static void test_golden_wsimclr(void)
     float *z = join(z1.f32, z2.f32, 9 * 24), gz[18 * 24];
 
     for (int k = 0; k < 2; k++) {
-        double temperature = atof(temperatures[k]), loss = NAN;
+        double temperature = strtod(temperatures[k], NULL), loss = NAN;
         struct dnas_npy g1 =
             npz_read(GOLDEN, with("wsimclr_gz1", temperatures[k]), DNAS_NPY_AS_F32);
         struct dnas_npy g2 =
@@ -88,7 +88,7 @@ static void test_golden_mixed(void)
     float gz1[9 * 24], gz2[9 * 24];
 
     for (int k = 0; k < 2; k++) {
-        double temperature = atof(temperatures[k]), loss = NAN;
+        double temperature = strtod(temperatures[k], NULL), loss = NAN;
         const char *t = temperatures[k];
         struct dnas_npy g1 = npz_read(GOLDEN, with("imix_gz1", t), DNAS_NPY_AS_F32);
         struct dnas_npy g2 = npz_read(GOLDEN, with("imix_gz2", t), DNAS_NPY_AS_F32);
@@ -170,14 +170,14 @@ static void test_pytorch(void)
         const char *t = temperatures[k];
         double loss = NAN;
 
-        CHECK(dnas_wsimclr(c, &loss, gz, n.z, n.label, B, atof(t), NULL) == 0);
+        CHECK(dnas_wsimclr(c, &loss, gz, n.z, n.label, B, strtod(t, NULL), NULL) == 0);
         check_against("wsimclr", t, loss, "wsimclr_gz", gz, 2 * B * D);
-        CHECK(dnas_supcon(c, &loss, gz, n.z, n.both_labels, 2 * B, atof(t), NULL) == 0);
+        CHECK(dnas_supcon(c, &loss, gz, n.z, n.both_labels, 2 * B, strtod(t, NULL), NULL) == 0);
         check_against("supcon", t, loss, "supcon_gz", gz, 2 * B * D);
-        CHECK(dnas_supcon(c, &loss, gz, n.z1, n.label, B, atof(t), NULL) == 0);
+        CHECK(dnas_supcon(c, &loss, gz, n.z1, n.label, B, strtod(t, NULL), NULL) == 0);
         check_against("alone", t, loss, "alone_gz", gz, B * D);
         CHECK(dnas_mixed_contrastive(c, &loss, gz, gz2, n.z1, n.z2, n.perm, n.lambda, n.label, B,
-                                     atof(t), NULL) == 0);
+                                     strtod(t, NULL), NULL) == 0);
         check_against("mixed", t, loss, "mixed_gz1", gz, B * D);
         check_against("mixed", t, loss, "mixed_gz2", gz2, B * D);
     }

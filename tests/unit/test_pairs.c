@@ -654,7 +654,7 @@ static void test_long_tail(void)
     f = fopen(file_path("tail.out"), "r");
     while (fgets(line, sizeof(line), f))
         if (line[0] == '>')
-            count[atoi(strstr(line, "label=") + 6)]++;
+            count[strtol(strstr(line, "label=") + 6, NULL, 10)]++;
     fclose(f);
     for (int i = 0; i < N; i++) {
         CHECK(count[i] >= 2 && count[i] <= 200);
