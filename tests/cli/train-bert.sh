@@ -109,7 +109,7 @@ test_saved_on_a_signal() {
     expect_sentence 1 'is there from an earlier run' train --curriculum wsimclr:2000 -o m.safetensors t.dnas
     expect_sentence 1 "as 'batch'" train --resume -b 8 --curriculum wsimclr:2000 -o m.safetensors t.dnas
     expect_sentence 1 "as 'seed'" train --resume -s 9 --curriculum wsimclr:2000 -o m.safetensors t.dnas
-    head -c 5000 m.safetensors.checkpoint >cut && mv cut m.safetensors.checkpoint
+    head -c 5000 m.safetensors.checkpoint >short && mv short m.safetensors.checkpoint
     expect_sentence 1 'm.safetensors.checkpoint' train --resume --curriculum wsimclr:2000 -o m.safetensors t.dnas
 }
 
