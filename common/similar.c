@@ -108,9 +108,9 @@ static void add_up(struct pass *p, struct worker *w, uint32_t a, size_t b0, size
 }
 
 /* The same where most of n neighbours b0, b0+1, ... count, four at a time and without branches.
- * Exact sums may be made in any order. */
-static void add_up_dense(struct pass *p, struct worker *w, uint32_t a, size_t b0, const float *v,
-                         size_t n)
+ * Exact sums may be made in any order.  Returns how many count. */
+static size_t add_up_dense(struct pass *p, struct worker *w, uint32_t a, size_t b0, const float *v,
+                           size_t n)
 {
     const double scale = p->s->scale;
     const float threshold = p->s->threshold;
@@ -134,12 +134,20 @@ static void add_up_dense(struct pass *p, struct worker *w, uint32_t a, size_t b0
             n_counting[0]++;
         }
     w->density[a] += sum[0] + sum[1] + sum[2] + sum[3];
-    w->n_pairs += 2 * (n_counting[0] + n_counting[1] + n_counting[2] + n_counting[3]);
+    n_counting[0] += n_counting[1] + n_counting[2] + n_counting[3];
+    w->n_pairs += 2 * n_counting[0];
+    return n_counting[0];
+}
+
+/* Whether so many pairs were found that none will be listed. */
+static bool is_full(const struct pass *p)
+{
+    return atomic_load_explicit(&p->n_found, memory_order_relaxed) > p->limit;
 }
 
 static void list(struct pass *p, struct worker *w, struct found *f, uint32_t a, size_t b0, size_t n)
 {
-    if (atomic_load_explicit(&p->n_found, memory_order_relaxed) > p->limit)
+    if (is_full(p))
         return;
     f->pair = dnas_xgrow(f->pair, &f->cap, f->n + n, sizeof(*f->pair));
     for (size_t k = 0; k < n; k++) {
@@ -177,20 +185,24 @@ static void use_found(struct pass *p, struct worker *w, struct found *f, uint32_
 static void compare_all_pairs(struct pass *p, struct worker *w, struct found *f,
                               const struct side *a, const struct side *b)
 {
+    const bool may_be_dense = w->density && !p->row && a->begin != b->begin;
+    bool is_dense = false; /* the row before was */
+
     dnas_cpu_similarity(w->tile, a->x, b->x, a->n, b->n, p->s->C, BLOCK);
     for (size_t i = 0; i < a->n; i++) {
         size_t from = a->begin == b->begin ? i : 0, n;
         const float *v = w->tile + i * BLOCK + from;
 
+        if (is_dense && is_full(p)) {
+            n = add_up_dense(p, w, (uint32_t)(a->begin + i), b->begin, v, b->n);
+            is_dense = n > b->n / 4;
+            continue;
+        }
         dnas_cpu_at_least(w->index, &n, v, b->n - from, p->s->threshold - p->s->margin);
+        is_dense = may_be_dense && n > b->n / 4;
         for (size_t k = 0; k < n; k++)
             w->value[k] = v[w->index[k]];
-        if (w->density && !p->row && from == 0 && a->begin != b->begin && n > b->n / 4) {
-            add_up_dense(p, w, (uint32_t)(a->begin + i), b->begin, v, b->n);
-            list(p, w, f, (uint32_t)(a->begin + i), b->begin, n);
-        } else {
-            use_found(p, w, f, row_number(p, a->begin + i), b->begin + from, n);
-        }
+        use_found(p, w, f, row_number(p, a->begin + i), b->begin + from, n);
     }
 }
 
