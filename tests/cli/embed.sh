@@ -453,6 +453,17 @@ test_tokens_in_shards() {
         dnas-embed -m model --shard 1/3 <tokens.dnas
     head -c -64 tokens.dnas >cut.dnas
     expect_sentence 1 'cut.dnas: is truncated after row' dnas-embed -m model --shard 1/3 cut.dnas
+    # Shares are of tokens, not of windows; and the last sequence has none, so that
+    # it begins where all tokens end.
+    printf '%s\t%s\t0\t1\t9\n' a '1 7 7 8 7 2' b 7 c 8 d '' |
+        cat <(printf 'id\ttokens\tpart\tparts\tlength_bp\n') - >none.tsv
+    dnas-view --from-tsv none.tsv -o none.dnas
+    for i in 1 2; do dnas-embed -q -m model --shard $i/2 none.dnas -o $i.dnas || fail "shard $i fails"; done
+    expect_ok dnas-view -c 1.dnas
+    expect_text "$TMP/out" 1
+    cat 1.dnas 2.dnas >joined.dnas
+    expect_ok dnas-view -c joined.dnas
+    expect_text "$TMP/out" 4
 }
 test_resume_of_tokens() {
     local at size zstd
