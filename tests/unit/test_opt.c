@@ -80,7 +80,7 @@ static struct result parse(const char *line, int max_operands, bool writes_strea
                                        .example = "dnas-test x"};
 
         snprintf(words, sizeof(words), "%s", line);
-        for (char *w = strtok(words, " "); w; w = strtok(NULL, " "))
+        for (char *rest, *w = strtok_r(words, " ", &rest); w; w = strtok_r(NULL, " ", &rest))
             argv[argc++] = strcmp(w, "''") == 0 ? w + 2 : w;
         dnas_msg_program("dnas-test");
         optind = 0; /* getopt forgets what an earlier parse left half read */

@@ -292,13 +292,13 @@ static void test_quality_at_buffer_ends(void)
                 int status;
 
                 letters += (size_t)(shift + 4) / 2 - 2;
-                at += (size_t)sprintf(text, "@a%s\n", shift % 2 ? "x" : "");
+                at += (size_t)snprintf(text, 16, "@a%s\n", shift % 2 ? "x" : "");
                 memset(text + at, 'A', letters);
                 at += letters;
-                at += (size_t)sprintf(text + at, "\n+\n");
+                at += (size_t)snprintf(text + at, 16, "\n+\n");
                 memset(text + at, 'I', letters + (size_t)extra + 1);
                 at += letters + (size_t)extra;
-                at += (size_t)sprintf(text + at, "%s@b\nAC\n+\nII\n", dos ? "\r\n" : "\n");
+                at += (size_t)snprintf(text + at, 32, "%s@b\nAC\n+\nII\n", dos ? "\r\n" : "\n");
                 n = at;
                 path = (char *)file_write("q", text, n);
                 s = open_files(&path, 1, &o);
@@ -408,11 +408,11 @@ static void test_overlaps(void)
     enum { LONG_BP = 400000 };
     static char text[LONG_BP + 100];
     static unsigned char seen[LONG_BP];
-    size_t at = (size_t)sprintf(text, ">long\n");
+    size_t at = (size_t)snprintf(text, sizeof(text), ">long\n");
 
     for (size_t k = 0; k < LONG_BP; k++)
         text[at + k] = "ACGT"[draw(4)];
-    sprintf(text + at + LONG_BP, "\n>b\nACGT\n");
+    snprintf(text + at + LONG_BP, sizeof(text) - at - LONG_BP, "\n>b\nACGT\n");
     for (size_t letters = 1; letters < 1000000; letters *= 17) {
         char *path = (char *)file_text("o", text);
         const struct dnas_seq_options so = {0};
