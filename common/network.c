@@ -30,8 +30,7 @@ int dnas_config_size(size_t *out, const json_t *config, const char *key, size_t 
     return 0;
 }
 
-int dnas_config_only(const json_t *config, const char *key, const char *value,
-                     struct dnas_err *err)
+int dnas_config_only(const json_t *config, const char *key, const char *value, struct dnas_err *err)
 {
     const json_t *v = json_object_get(config, key);
 
@@ -94,8 +93,7 @@ static bool was_taken(const struct taking *t, const char *name)
 }
 
 /* A tensor that nobody takes is an error, but for the heads of other tasks. */
-static int refuse_surplus(const struct taking *t, const char *const *surplus,
-                          struct dnas_err *err)
+static int refuse_surplus(const struct taking *t, const char *const *surplus, struct dnas_err *err)
 {
     for (size_t i = 0; i < dnas_weights_n(t->w); i++) {
         const char *name = dnas_weights_tensor(t->w, i)->name;
@@ -213,20 +211,18 @@ bool dnas_has_bf16(void)
     return dnas_cpu_has_bf16() != 0;
 }
 
-/* Whether oneDNN multiplies bf16 here at all: tried once. */
-static int check_bf16(struct dnas_err *err)
+int dnas_check_bf16(struct dnas_err *err)
 {
     uint16_t one[2] = {0x3f80, 0x3f80};
     float out;
 
-    if (dnas_cpu_matmul_bf16(&out, one, one, 1, 1, 2) == 0)
+    if (dnas_cpu_matmul_bf16(&out, one, one, 1, 1, 2, 0, 1, 0) == 0)
         return 0;
     return dnas_err_set(err, "this processor has no products of bf16: use --precision f32");
 }
 
 /* A network with its weights; w becomes its, or is closed. */
-static struct dnas_network *fill(struct dnas_weights *w, const json_t *config,
-                                 struct dnas_err *err)
+static struct dnas_network *fill(struct dnas_weights *w, const json_t *config, struct dnas_err *err)
 {
     const struct dnas_backbone *b = choose(config, err);
     struct dnas_network *n = b ? b->parse(config, err) : NULL;
@@ -253,7 +249,7 @@ struct dnas_network *dnas_network_open(const char *path, enum dnas_precision pre
     struct stat st;
     bool is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 
-    if (precision == DNAS_PRECISION_F32 || check_bf16(err) == 0)
+    if (precision == DNAS_PRECISION_F32 || dnas_check_bf16(err) == 0)
         weights = dnas_weights_open(path, err);
     if (weights)
         config = read_config(weights, path, is_folder, err);
