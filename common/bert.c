@@ -18,7 +18,6 @@
 #include "kernels/kernels.h"
 
 #define MAX_CONFIG ((size_t)1 << 20)
-#define MAX_TOKENIZER ((size_t)64 << 20)
 /* Rows of the feed-forward part at a time: its width is 8 C, so a whole
  * sequence of it would be most of a thread's memory. */
 #define FEED_ROWS 512
@@ -32,8 +31,7 @@ struct dnas_bert {
     struct dnas_bert_shape shape;
     enum dnas_bert_precision precision;
     struct dnas_weights *weights;
-    struct dnas_bpe *bpe;
-    char *tokenizer_json;
+    struct dnas_tokenizer *tokenizer;
     struct dnas_bert_weights w; /* views of the mapped file */
     struct narrow *narrow;      /* [L] */
     float *slopes;              /* [H] */
@@ -208,28 +206,16 @@ static json_t *read_config(const struct dnas_bert *b, const char *path, bool is_
 static int read_tokenizer(struct dnas_bert *b, const char *path, bool is_folder,
                           struct dnas_err *err)
 {
-    char *file = is_folder ? dnas_xasprintf("%s/tokenizer.json", path) : dnas_xstrdup(path);
     const char *inside = is_folder ? NULL : dnas_weights_metadata(b->weights, "tokenizer");
-    struct dnas_err why = {""};
-    struct stat st;
-    int status = 0;
-    size_t n;
 
-    if (inside)
-        b->tokenizer_json = dnas_xstrdup(inside);
-    else if (is_folder && stat(file, &st) == 0 &&
-             !(b->tokenizer_json = dnas_read_file(file, MAX_TOKENIZER, &n, err)))
-        status = -1;
-    if (b->tokenizer_json) {
-        b->bpe = dnas_bpe_load_mem(b->tokenizer_json, strlen(b->tokenizer_json), &why);
-        if (!b->bpe)
-            status = dnas_err_set(err, "%s: %s", file, why.msg);
-        else if (dnas_bpe_size(b->bpe) > b->shape.V)
-            status = dnas_err_set(err, "%s: its tokenizer has %zu tokens, its network %zu", path,
-                                  dnas_bpe_size(b->bpe), b->shape.V);
-    }
-    free(file);
-    return status;
+    if (is_folder && dnas_tokenizer_open_folder(&b->tokenizer, path, err) != 0)
+        return -1;
+    if (inside && !(b->tokenizer = dnas_tokenizer_read(inside, strlen(inside), err)))
+        return dnas_err_at(err, "%s: ", path);
+    if (b->tokenizer && dnas_tokenizer_size(b->tokenizer) > b->shape.V)
+        return dnas_err_set(err, "%s: its tokenizer has %zu tokens, its network %zu", path,
+                            dnas_tokenizer_size(b->tokenizer), b->shape.V);
+    return 0;
 }
 
 bool dnas_bert_has_bf16(void)
@@ -316,8 +302,7 @@ void dnas_bert_close(struct dnas_bert *b)
         free(b->narrow[l].down_w);
     }
     dnas_weights_close(b->weights);
-    dnas_bpe_free(b->bpe);
-    free(b->tokenizer_json);
+    dnas_tokenizer_free(b->tokenizer);
     free(b->w.layers);
     free(b->narrow);
     free(b->slopes);
@@ -334,14 +319,9 @@ const struct dnas_bert_weights *dnas_bert_get_weights(const struct dnas_bert *b)
     return &b->w;
 }
 
-const struct dnas_bpe *dnas_bert_tokenizer(const struct dnas_bert *b)
+const struct dnas_tokenizer *dnas_bert_tokenizer(const struct dnas_bert *b)
 {
-    return b->bpe;
-}
-
-const char *dnas_bert_tokenizer_json(const struct dnas_bert *b)
-{
-    return b->tokenizer_json;
+    return b->tokenizer;
 }
 
 const char *dnas_bert_hash(const struct dnas_bert *b)

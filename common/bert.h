@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "common/bert_layout.h"
-#include "common/bpe.h"
+#include "common/tokenizer.h"
 #include "common/err.h"
 
 #ifdef __cplusplus
@@ -47,9 +47,7 @@ const struct dnas_bert_shape *dnas_bert_get_shape(const struct dnas_bert *b);
 const struct dnas_bert_weights *dnas_bert_get_weights(const struct dnas_bert *b);
 /* The model's tokenizer; NULL if the folder has none (then only tokens can be
  * embedded). */
-const struct dnas_bpe *dnas_bert_tokenizer(const struct dnas_bert *b);
-/* The text of its tokenizer.json; NULL likewise. */
-const char *dnas_bert_tokenizer_json(const struct dnas_bert *b);
+const struct dnas_tokenizer *dnas_bert_tokenizer(const struct dnas_bert *b);
 /* 32 hex digits over the tensors that the network uses. */
 const char *dnas_bert_hash(const struct dnas_bert *b);
 

@@ -40,7 +40,7 @@ struct dnas_phase {
 struct dnas_train_bert {
     /* Where from. */
     const char *init;             /* a model to go on from; NULL: `shape`, drawn by the seed */
-    const char *tokenizer;        /* a tokenizer.json; NULL: init's */
+    const char *tokenizer;        /* for dnas_tokenizer_open; NULL: init's */
     struct dnas_bert_shape shape; /* V is the tokenizer's */
     const char *input;            /* PAIRS of tokens; NULL, "-": standard input */
 

@@ -75,7 +75,7 @@ static json_t *describe_bert(const struct embed *e)
     json_t *tokens = e->reader ? json_incref(dnas_reader_header(e->reader)->tokens) : NULL;
 
     if (!e->reader) {
-        struct dnas_tokenize t = {.bpe = dnas_bert_tokenizer(e->bert),
+        struct dnas_tokenize t = {.tokenizer = dnas_bert_tokenizer(e->bert),
                                   .max_tokens = (size_t)e->max_tokens,
                                   .window_bp = (size_t)e->window_bp};
 
@@ -150,7 +150,7 @@ static int open_writer(struct embed *e, const struct dnas_tool *tool, struct dna
 static int open_tokens(struct embed *e, struct dnas_in *in, char **paths, int n_paths,
                        struct dnas_err *err)
 {
-    const struct dnas_bpe *bpe = dnas_bert_tokenizer(e->bert);
+    const struct dnas_tokenizer *tokenizer = dnas_bert_tokenizer(e->bert);
     const char *hash;
 
     if (n_paths > 1 || e->seq_opt.labels || e->seq_opt.truncate_bp || e->seq_opt.keep_case ||
@@ -169,10 +169,10 @@ static int open_tokens(struct embed *e, struct dnas_in *in, char **paths, int n_
     if (!e->tokens)
         return -1;
     hash = json_string_value(json_object_get(dnas_reader_header(e->reader)->tokens, "tokenizer"));
-    if (hash && bpe && strcmp(hash, dnas_bpe_hash(bpe)) != 0)
+    if (hash && tokenizer && strcmp(hash, dnas_tokenizer_hash(tokenizer)) != 0)
         return dnas_err_set(err, "%s: was made by another tokenizer than that of %s",
                             dnas_reader_name(e->reader), e->model);
-    if (!hash || !bpe)
+    if (!hash || !tokenizer)
         dnas_msg_note("the %s does not say which tokenizer it needs or had; taken as it is",
                       hash ? "model" : "stream");
     return 0;
@@ -323,7 +323,7 @@ static int check(struct embed *e, struct dnas_err *err)
     if (e->adapt && !e->kmer)
         return dnas_usage_error("--adapt is for k-mer models; %s is as it is", model_name(e));
     if (e->bert && e->max_tokens > 0 && dnas_bert_tokenizer(e->bert) &&
-        (size_t)e->max_tokens < dnas_bpe_n_specials(dnas_bert_tokenizer(e->bert)))
+        (size_t)e->max_tokens < dnas_tokenizer_n_specials(dnas_bert_tokenizer(e->bert)))
         return dnas_usage_error("--max-tokens %lld leaves no room for the special tokens",
                                 (long long)e->max_tokens);
     if ((size_t)e->reduce > all_dims(e))
