@@ -15,7 +15,6 @@
 #include "kernels/kernels.h"
 
 #define MAX_CONFIG ((size_t)1 << 20)
-#define MAX_TOKENIZER ((size_t)64 << 20)
 
 /* ---- members of a config ---- */
 
@@ -161,31 +160,19 @@ static json_t *read_config(struct dnas_weights *weights, const char *path, bool 
     return config;
 }
 
-static int read_tokenizer(struct dnas_network *b, const char *path, bool is_folder,
+static int read_tokenizer(struct dnas_network *n, const char *path, bool is_folder,
                           struct dnas_err *err)
 {
-    char *file = is_folder ? dnas_xasprintf("%s/tokenizer.json", path) : dnas_xstrdup(path);
-    const char *inside = is_folder ? NULL : dnas_weights_metadata(b->weights, "tokenizer");
-    struct dnas_err why = {""};
-    struct stat st;
-    int status = 0;
-    size_t n;
+    const char *inside = is_folder ? NULL : dnas_weights_metadata(n->weights, "tokenizer");
 
-    if (inside)
-        b->tokenizer_json = dnas_xstrdup(inside);
-    else if (is_folder && stat(file, &st) == 0 &&
-             !(b->tokenizer_json = dnas_read_file(file, MAX_TOKENIZER, &n, err)))
-        status = -1;
-    if (b->tokenizer_json) {
-        b->bpe = dnas_bpe_load_mem(b->tokenizer_json, strlen(b->tokenizer_json), &why);
-        if (!b->bpe)
-            status = dnas_err_set(err, "%s: %s", file, why.msg);
-        else if (dnas_bpe_size(b->bpe) > b->shape.V)
-            status = dnas_err_set(err, "%s: its tokenizer has %zu tokens, its network %zu", path,
-                                  dnas_bpe_size(b->bpe), b->shape.V);
-    }
-    free(file);
-    return status;
+    if (is_folder && dnas_tokenizer_open_folder(&n->tokenizer, path, err) != 0)
+        return -1;
+    if (inside && !(n->tokenizer = dnas_tokenizer_read(inside, strlen(inside), err)))
+        return dnas_err_at(err, "%s: ", path);
+    if (n->tokenizer && dnas_tokenizer_size(n->tokenizer) > n->shape.V)
+        return dnas_err_set(err, "%s: its tokenizer has %zu tokens, its network %zu", path,
+                            dnas_tokenizer_size(n->tokenizer), n->shape.V);
+    return 0;
 }
 
 /* The backbone that a config names; without a name the first. */
@@ -278,8 +265,7 @@ void dnas_network_close(struct dnas_network *n)
         return;
     n->backbone->release(n);
     dnas_weights_close(n->weights);
-    dnas_bpe_free(n->bpe);
-    free(n->tokenizer_json);
+    dnas_tokenizer_free(n->tokenizer);
     free(n);
 }
 

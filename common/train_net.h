@@ -41,7 +41,7 @@ struct dnas_train_net {
     /* Where from. */
     const struct dnas_backbone *backbone; /* NULL: that of init */
     const char *init;        /* a model to go on from; NULL: `shape`, drawn by the seed */
-    const char *tokenizer;   /* a tokenizer.json; NULL: init's */
+    const char *tokenizer;   /* for dnas_tokenizer_open; NULL: init's */
     struct dnas_shape shape; /* V is the tokenizer's */
     const char *input;       /* PAIRS of tokens; NULL, "-": standard input */
 

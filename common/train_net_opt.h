@@ -46,7 +46,7 @@ extern const char *const dnas_optimizers[], *const dnas_schedules[], *const dnas
     {0, "init", "MODEL", DNAS_OPT_TEXT, &(c).init, 0, 0, NULL,                                     \
      "bert: go on from this model instead of random weights"},                                     \
     {'T', "tokenizer", "FILE", DNAS_OPT_TEXT, &(c).tokenizer, 0, 0, NULL,                          \
-     "bert: the tokenizer.json that made the tokens [the one of --init]"},                         \
+     "bert: the tokenizer that made the tokens [the one of --init]"},                         \
     {0, "layers", "N", DNAS_OPT_INT, &(c).layers, 1, 1000, NULL,                                   \
      "bert: layers of a network from scratch"},                                                    \
     {0, "width", "N", DNAS_OPT_INT, &(c).width, 1, 65536, NULL, "bert: its channels"},             \

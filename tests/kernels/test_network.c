@@ -178,6 +178,7 @@ static void test_geglu_everywhere(void)
 }
 
 /* lse: the log of the softmax's denominator, [H,T]. */
+/* slopes NULL: no bias. */
 static void attention_in_double(double *out, double *lse, const float *qkv, const float *slopes,
                                 size_t T, size_t C, size_t H)
 {
@@ -193,7 +194,9 @@ static void attention_in_double(double *out, double *lse, const float *qkv, cons
                 for (size_t c = 0; c < d; c++)
                     p[j] +=
                         (double)qkv[i * 3 * C + h * d + c] * (double)qkv[j * 3 * C + C + h * d + c];
-                p[j] = p[j] / sqrt((double)d) - (double)slopes[h] * fabs((double)i - (double)j);
+                p[j] /= sqrt((double)d);
+                if (slopes)
+                    p[j] -= (double)slopes[h] * fabs((double)i - (double)j);
                 top = p[j] > top ? p[j] : top;
             }
             for (size_t j = 0; j < T; j++)
@@ -210,9 +213,10 @@ static void attention_in_double(double *out, double *lse, const float *qkv, cons
     free(p);
 }
 
-static void check_attention(size_t T, size_t C, size_t H, double spread, int skip)
+static void check_attention(size_t T, size_t C, size_t H, double spread, int skip, bool bias)
 {
-    static const float slopes[4] = {0.5f, 0.03125f, 0.70710678f, 0.00390625f};
+    static const float with[4] = {0.5f, 0.03125f, 0.70710678f, 0.00390625f};
+    const float *slopes = bias ? with : NULL;
     float *qkv = draw(T * 3 * C, spread, 0, 7), *out = guarded(T * C);
     float *scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, C / H), sizeof(*scratch));
     double *want = dnas_xalloc(T * C, sizeof(*want)), *want_lse = dnas_xalloc(H * T, sizeof(*want));
@@ -245,8 +249,9 @@ static void test_attention(void)
 
     for (size_t k = 0; k < 11; k++)
         for (int skip = 0; skip < 2; skip++) {
-            check_attention(lengths[k], 32, 4, 1, skip);
-            check_attention(lengths[k], 36, 2, 3, skip);
+            check_attention(lengths[k], 32, 4, 1, skip, true);
+            check_attention(lengths[k], 36, 2, 3, skip, true);
+            check_attention(lengths[k], 36, 2, 2, skip, false);
         }
 }
 
@@ -268,6 +273,21 @@ static void test_far_keys_that_count(void)
     for (size_t c = 0; c < C; c++) /* 6 * 6 * 16 / 4 = 144 against 0.05 * 999 = 50 */
         CHECK_NEAR(out[c], 3, 1e-5);
     CHECK(n_scores < (uint64_t)T * T);
+    unguard(out, T * C);
+    free(qkv);
+    free(scratch);
+}
+
+/* Without a bias no key is too far to count. */
+static void test_no_bias_skips_nothing(void)
+{
+    size_t T = 700, C = 16;
+    float *qkv = draw(T * 3 * C, 1, 0, 12), *out = guarded(T * C);
+    float *scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, C), sizeof(*scratch));
+    uint64_t n_scores = 0;
+
+    dnas_cpu_attention_fwd(out, NULL, NULL, &n_scores, qkv, NULL, T, C, 1, 1, scratch);
+    CHECK_INT(n_scores, T * T);
     unguard(out, T * C);
     free(qkv);
     free(scratch);
@@ -566,6 +586,7 @@ int main(void)
     RUN(test_geglu_everywhere);
     RUN(test_attention);
     RUN(test_far_keys_that_count);
+    RUN(test_no_bias_skips_nothing);
     RUN(test_skipping_saves_and_does_not_show);
     RUN(test_what_is_left_out_is_negligible);
     RUN(test_how_much_is_left_out);
