@@ -28,6 +28,7 @@ dnas-embed     small.fa        -m model --truncate 60
 dnas-embed     short.dnas      -m model
 dnas-train     small.fa        --arch kmer --windows 20 --length 100-300
 dnas-train     pairs.dnas      --arch kmer -k 3 --dims 2 --ridge 0.01
+dnas-train     small.fa        --arch vae --epochs 3 --hidden 40 --vae-dropout 0.1
 dnas-kmeans    embedded.dnas   -k 3
 dnas-kmeans    embedded.dnas   -k labels --init random --format tsv
 dnas-kmedoid-bin embedded.dnas
