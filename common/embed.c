@@ -28,15 +28,13 @@ struct slot {
 };
 
 struct job {
-    struct dnas_writer *w;
     struct dnas_seq *seq;
     const struct dnas_embed_counts *e;
-    size_t dims;
-    bool bf16;
+    const struct dnas_embed_taker *taker;
+    uint64_t n_rows;
     struct slot *slots;
     uint64_t *counts; /* [n_counts] of the record that spans batches */
     uint64_t length_bp;
-    uint16_t *narrow; /* a row as bf16 */
 };
 
 void dnas_embed_header(struct dnas_header *h, size_t C, bool bf16, json_t *embedding)
@@ -66,18 +64,11 @@ static int fill(void *ctx, int slot, struct dnas_err *err)
     return status;
 }
 
-static void embed_counts(const struct job *j, float *row, const uint64_t *counts)
-{
-    j->e->embed(j->e->model, row, counts);
-    if (j->dims != j->e->C)
-        dnas_reduce_mean(row, row, j->e->C, j->dims);
-}
-
 static int work(void *ctx, int slot, int worker, struct dnas_err *err)
 {
     struct job *j = ctx;
     struct slot *s = &j->slots[slot];
-    size_t D = j->e->C; /* a row before it is reduced */
+    size_t D = j->e->C;
     size_t n_counts = j->e->n_counts;
 
     (void)worker;
@@ -91,7 +82,7 @@ static int work(void *ctx, int slot, int worker, struct dnas_err *err)
         if (is_whole(p)) {
             memset(s->whole, 0, n_counts * sizeof(*s->whole));
             dnas_cpu_kmer_count(s->whole, letters, p->n, j->e->k);
-            embed_counts(j, s->rows + i * D, s->whole);
+            j->e->embed(j->e->model, s->rows + i * D, s->whole);
         } else {
             dnas_cpu_kmer_count(s->counts + (p->part == 0 ? n_counts : 0), letters, p->n, j->e->k);
         }
@@ -99,22 +90,16 @@ static int work(void *ctx, int slot, int worker, struct dnas_err *err)
     return 0;
 }
 
-static int write_row(struct job *j, const struct slot *s, const struct dnas_piece *p,
-                     const float *row, uint64_t length_bp, struct dnas_err *err)
+static int hand_over(struct job *j, const struct slot *s, const struct dnas_piece *p, float *row,
+                     uint64_t length_bp, struct dnas_err *err)
 {
-    uint32_t length = (uint32_t)length_bp; /* dnas_seq refuses more */
+    const struct dnas_embed_row r = {.id = s->batch.text + p->id,
+                                     .label = s->batch.text + p->label,
+                                     .length_bp = (uint32_t)length_bp, /* dnas_seq refuses more */
+                                     .x = row};
 
-    dnas_writer_text(j->w, DNAS_EMBED_ID, s->batch.text + p->id);
-    if (j->bf16) {
-        for (size_t i = 0; i < j->dims; i++)
-            j->narrow[i] = dnas_bf16_from_f32(row[i]);
-        dnas_writer_cell(j->w, DNAS_EMBED_VECTOR, j->narrow, j->dims);
-    } else {
-        dnas_writer_cell(j->w, DNAS_EMBED_VECTOR, row, j->dims);
-    }
-    dnas_writer_cell(j->w, DNAS_EMBED_LENGTH, &length, 1);
-    dnas_writer_text(j->w, DNAS_EMBED_LABEL, s->batch.text + p->label);
-    return dnas_writer_end_row(j->w, err);
+    j->n_rows++;
+    return j->taker->take(j->taker->ctx, &r, err);
 }
 
 /* A piece of a record that spans batches: its counts, and at the last its row. */
@@ -133,8 +118,8 @@ static int drain_part(struct job *j, struct slot *s, const struct dnas_piece *p,
     j->length_bp += p->n_new;
     if (!p->is_last)
         return 0;
-    embed_counts(j, row, j->counts);
-    return write_row(j, s, p, row, j->length_bp, err);
+    j->e->embed(j->e->model, row, j->counts);
+    return hand_over(j, s, p, row, j->length_bp, err);
 }
 
 static int drain(void *ctx, int slot, struct dnas_err *err)
@@ -147,12 +132,13 @@ static int drain(void *ctx, int slot, struct dnas_err *err)
         const struct dnas_piece *p = &s->batch.pieces[i];
         float *row = s->rows + i * D;
         int status =
-            is_whole(p) ? write_row(j, s, p, row, p->n, err) : drain_part(j, s, p, row, err);
+            is_whole(p) ? hand_over(j, s, p, row, p->n, err) : drain_part(j, s, p, row, err);
 
         if (status != 0)
             return -1;
     }
-    dnas_progress("embedding", "sequences", dnas_writer_rows(j->w), s->done_bytes, s->total_bytes);
+    dnas_progress(j->taker->doing, "sequences", j->taker->n_before + j->n_rows, s->done_bytes,
+                  s->total_bytes);
     return 0;
 }
 
@@ -179,10 +165,10 @@ struct dnas_embed_counts dnas_embed_by_kmers(const struct dnas_kmer_model *m)
                                       dnas_kmer_model_dims(m), by_kmers, m};
 }
 
-int dnas_embed_counted(struct dnas_writer *w, struct dnas_seq *s, const struct dnas_embed_counts *e,
-                       size_t dims, bool bf16, int n_threads, struct dnas_err *err)
+int dnas_embed_each(struct dnas_seq *s, const struct dnas_embed_counts *e,
+                    const struct dnas_embed_taker *taker, int n_threads, struct dnas_err *err)
 {
-    struct job j = {.w = w, .seq = s, .e = e, .dims = dims ? dims : e->C, .bf16 = bf16};
+    struct job j = {.seq = s, .e = e, .taker = taker};
     struct dnas_pipeline p = {.fill = fill,
                               .work = work,
                               .drain = drain,
@@ -197,7 +183,6 @@ int dnas_embed_counted(struct dnas_writer *w, struct dnas_seq *s, const struct d
         j.slots[i].whole = dnas_xalloc(e->n_counts, sizeof(*j.counts));
     }
     j.counts = dnas_xalloc(e->n_counts, sizeof(*j.counts));
-    j.narrow = dnas_xalloc(j.dims, sizeof(*j.narrow));
     status = dnas_pipeline_run(&p, err);
     for (int i = 0; i < p.n_slots; i++) {
         dnas_batch_release(&j.slots[i].batch);
@@ -207,6 +192,47 @@ int dnas_embed_counted(struct dnas_writer *w, struct dnas_seq *s, const struct d
     }
     free(j.slots);
     free(j.counts);
-    free(j.narrow);
+    return status;
+}
+
+/* ---- rows of a stream ---- */
+
+struct writing {
+    struct dnas_writer *w;
+    size_t C, dims;
+    bool bf16;
+    uint16_t *narrow; /* a row as bf16 */
+};
+
+static int write_row(void *ctx, const struct dnas_embed_row *r, struct dnas_err *err)
+{
+    struct writing *o = ctx;
+
+    if (o->dims != o->C)
+        dnas_reduce_mean(r->x, r->x, o->C, o->dims);
+    dnas_writer_text(o->w, DNAS_EMBED_ID, r->id);
+    if (o->bf16) {
+        for (size_t i = 0; i < o->dims; i++)
+            o->narrow[i] = dnas_bf16_from_f32(r->x[i]);
+        dnas_writer_cell(o->w, DNAS_EMBED_VECTOR, o->narrow, o->dims);
+    } else {
+        dnas_writer_cell(o->w, DNAS_EMBED_VECTOR, r->x, o->dims);
+    }
+    dnas_writer_cell(o->w, DNAS_EMBED_LENGTH, &r->length_bp, 1);
+    dnas_writer_text(o->w, DNAS_EMBED_LABEL, r->label);
+    return dnas_writer_end_row(o->w, err);
+}
+
+int dnas_embed_counted(struct dnas_writer *w, struct dnas_seq *s, const struct dnas_embed_counts *e,
+                       size_t dims, bool bf16, int n_threads, struct dnas_err *err)
+{
+    struct writing o = {.w = w, .C = e->C, .dims = dims ? dims : e->C, .bf16 = bf16};
+    const struct dnas_embed_taker taker = {
+        .take = write_row, .ctx = &o, .doing = "embedding", .n_before = dnas_writer_rows(w)};
+    int status;
+
+    o.narrow = dnas_xalloc(o.dims, sizeof(*o.narrow));
+    status = dnas_embed_each(s, e, &taker, n_threads, err);
+    free(o.narrow);
     return status;
 }

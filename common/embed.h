@@ -35,6 +35,26 @@ struct dnas_embed_counts {
 struct dnas_embed_counts dnas_embed_by_features(const struct dnas_features *f);
 struct dnas_embed_counts dnas_embed_by_kmers(const struct dnas_kmer_model *m);
 
+/* A record's row; what it points to lasts for the call that it is given to. */
+struct dnas_embed_row {
+    const char *id, *label; /* label "": none */
+    uint32_t length_bp;
+    float *x; /* [C], may be written to */
+};
+
+/* Who gets the rows. */
+struct dnas_embed_taker {
+    int (*take)(void *ctx, const struct dnas_embed_row *row, struct dnas_err *err); /* 0 or -1 */
+    void *ctx;
+    const char *doing; /* for the line of progress: "embedding" */
+    uint64_t n_before; /* rows that it has already */
+};
+
+/* Hands a row for every record of s to the taker, one at a time and in the order of the records.
+ * Memory does not grow with the input.  0 or -1. */
+int dnas_embed_each(struct dnas_seq *s, const struct dnas_embed_counts *e,
+                    const struct dnas_embed_taker *taker, int n_threads, struct dnas_err *err);
+
 /* Embeds every record of s, averaged down to `dims` dimensions where dims is
  * not 0, into rows of w, whose header is dnas_embed_header's.  Memory does not
  * grow with the input; rows come in the order of the records, the same for any

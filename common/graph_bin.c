@@ -45,6 +45,7 @@ struct work {
     const struct dnas_graph_bin_options *o;
     const float *x;            /* [N,C] */
     const uint32_t *length_bp; /* [N] */
+    const float *own;          /* [N,n_own] */
     size_t N, C;
     size_t n;          /* clusters made so far, at most 2 N - 1: rows first */
     double *stats;     /* [N,2,stride]: p and h */
@@ -63,6 +64,12 @@ struct work {
     const size_t *back_at;     /* [N + 1] */
     size_t k;
 };
+
+/* A row's own variances. */
+static const float *own_of(const struct work *w, size_t row)
+{
+    return w->own ? w->own + row * w->plda->n_own : NULL;
+}
 
 /* ---- clusters ---- */
 
@@ -278,11 +285,11 @@ static void prepare_portion(void *ctx, size_t portion, int worker)
         double *p = w->stats + i * 2 * w->plda->stride;
         const float *x = w->x + i * w->C;
 
-        dnas_plda_sequence(w->plda, p, p + w->plda->stride, x, w->length_bp[i]);
+        dnas_plda_sequence(w->plda, p, p + w->plda->stride, x, w->length_bp[i], own_of(w, i));
         w->evidence[i] = dnas_plda_evidence(w->plda, p, p + w->plda->stride, NULL, NULL, 1);
         w->slot[i] = w->parent[i] = (uint32_t)i;
         w->is_zero[i] = true;
-        for (size_t c = 0; c < w->C; c++)
+        for (size_t c = 0; c < w->C - w->plda->n_own; c++)
             w->is_zero[i] = w->is_zero[i] && x[c] == 0;
     }
 }
@@ -356,7 +363,8 @@ static void direct_portion(void *ctx, size_t portion, int worker)
 
     (void)worker;
     for (size_t i = portion * PORTION; i < end; i++)
-        dnas_plda_direction(w->plda, d->out + i * w->C, w->x + i * w->C, w->length_bp[i]);
+        dnas_plda_direction(w->plda, d->out + i * w->C, w->x + i * w->C, w->length_bp[i],
+                            own_of(w, i));
 }
 
 /* Everyone's neighbours; free them. */
@@ -448,7 +456,8 @@ static void score_portion(void *ctx, size_t portion, int worker)
 
         if (s->g->label[i] < 0 || c < w->N) /* alone */
             continue;
-        dnas_plda_sequence(w->plda, own, own + stride, w->x + i * w->C, w->length_bp[i]);
+        dnas_plda_sequence(w->plda, own, own + stride, w->x + i * w->C, w->length_bp[i],
+                           own_of(w, i));
         s->g->score[i] =
             (float)(w->evidence[c] - w->evidence[i] -
                     dnas_plda_evidence(w->plda, all, all + stride, own, own + stride, -1));
@@ -502,14 +511,15 @@ static void work_release(struct work *w)
 }
 
 int dnas_graph_bin_run(struct dnas_graph_bin *g, const float *x, const uint32_t *length_bp,
-                       size_t N, size_t C, const struct dnas_plda *plda,
+                       const float *own, size_t N, size_t C, const struct dnas_plda *plda,
                        const struct dnas_graph_bin_options *options, struct dnas_err *err)
 {
-    struct work w = {.plda = plda, .o = options, .x = x, .length_bp = length_bp, .N = N, .C = C};
+    struct work w = {
+        .plda = plda, .o = options, .x = x, .length_bp = length_bp, .own = own, .N = N, .C = C};
     uint32_t *neighbour = NULL;
     int status = 0;
 
-    if (C != plda->C)
+    if (C != plda->C || !own != !plda->n_own)
         DNAS_BUG("%zu dimensions, and a noise model of %zu", C, plda->C);
     if (N >= INT32_MAX)
         return dnas_err_set(err, "%zu rows; at most %d can be binned", N, INT32_MAX - 1);

@@ -46,12 +46,16 @@ struct dnas_graph_bin {
 };
 
 /* Bins of rows.
- *   x          f32 [N,C]  embeddings as the model made them, C that of plda.  A row of zeros is of
- * a sequence without k-mers, and in no bin length_bp  u32 [N] Memory: 16 stride + 40 max(k,
- * clusters' lists) + 12 C bytes a row or so.  Time: the neighbours (knn.h, near.h), and for each
- * merge as many evidences as the clusters have neighbours.  Returns 0 or -1; release either way. */
+ *   x          f32 [N,C]      embeddings as the model made them, then numbers of own variance (C
+ *                             and n_own those of plda).  Where the embedding is all zero, the
+ *                             sequence is without k-mers, and in no bin
+ *   length_bp  u32 [N]
+ *   own        f32 [N,n_own]  these variances; n_own of 0: NULL
+ * Memory: 16 stride + 40 max(k, clusters' lists) + 12 C bytes a row or so.  Time: the neighbours
+ * (knn.h, near.h), and for each merge as many evidences as the clusters have neighbours.  Returns 0
+ * or -1; release either way. */
 int dnas_graph_bin_run(struct dnas_graph_bin *g, const float *x, const uint32_t *length_bp,
-                       size_t N, size_t C, const struct dnas_plda *plda,
+                       const float *own, size_t N, size_t C, const struct dnas_plda *plda,
                        const struct dnas_graph_bin_options *options, struct dnas_err *err);
 void dnas_graph_bin_release(struct dnas_graph_bin *g);
 

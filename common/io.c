@@ -355,6 +355,18 @@ bool dnas_is_regular_file(const char *path, uint64_t *size)
     return true;
 }
 
+int dnas_in_can_reopen(char *const *paths, int n_paths, const char *what, struct dnas_err *err)
+{
+    for (int i = 0; i < n_paths; i++)
+        if (!dnas_is_regular_file(paths[i], NULL))
+            return dnas_err_set(err, "%s: %s reads its input twice, so it must be a file",
+                                strcmp(paths[i], "-") == 0 ? "standard input" : paths[i], what);
+    if (n_paths == 0)
+        return dnas_err_set(err, "standard input: %s reads its input twice, so it must be a file",
+                            what);
+    return 0;
+}
+
 char *dnas_in_read_all(struct dnas_in *in, size_t max, size_t *n, struct dnas_err *err)
 {
     char *buf = NULL;

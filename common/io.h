@@ -73,6 +73,9 @@ void dnas_lines_release(struct dnas_lines *l);
 /* Whether path is a file that can be read a second time; *size (may be NULL)
  * its bytes. */
 bool dnas_is_regular_file(const char *path, uint64_t *size);
+/* 0 where all inputs (none: standard input) are such files, for `what` ("--adapt"), which reads
+ * them twice; else -1 with a sentence. */
+int dnas_in_can_reopen(char *const *paths, int n_paths, const char *what, struct dnas_err *err);
 
 /* The rest of an input, of at most max bytes, with a 0 behind it; *n its size.
  * NULL on an error.  Free with free(). */

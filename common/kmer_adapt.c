@@ -142,14 +142,7 @@ static int check(const struct dnas_kmer_model *m, char *const *paths, int n_path
 
     if (p->n_layers > 0 || p->length || p->normalise)
         return dnas_err_set(err, "--adapt takes a model that is a map alone, without layers");
-    for (int i = 0; i < n_paths; i++)
-        if (!dnas_is_regular_file(paths[i], NULL))
-            return dnas_err_set(err, "%s: --adapt reads its input twice, so it must be a file",
-                                strcmp(paths[i], "-") == 0 ? "standard input" : paths[i]);
-    if (n_paths == 0)
-        return dnas_err_set(err,
-                            "standard input: --adapt reads its input twice, so it must be a file");
-    return 0;
+    return dnas_in_can_reopen(paths, n_paths, "--adapt", err);
 }
 
 static struct dnas_kmer_model *adapt(struct job *j, struct dnas_seq *s, struct dnas_err *err)

@@ -16,7 +16,8 @@
 #include "common/xmem.h"
 #include "kernels/kernels.h"
 
-const char *const dnas_kmer_activations[] = {"linear", "relu", "sigmoid", "tanh", "gelu", NULL};
+const char *const dnas_kmer_activations[] = {"linear", "relu",       "sigmoid", "tanh",
+                                             "gelu",   "leaky_relu", NULL};
 
 #define PAD 16 /* of dnas_cpu_dense_add */
 /* Variances of embeddings are near 1; within these bounds plda.c does not overflow. */
@@ -239,6 +240,10 @@ static void activate(float *x, size_t n, enum dnas_kmer_activation a)
     case DNAS_KMER_GELU:
         for (size_t i = 0; i < n; i++)
             x[i] = x[i] / 2 * (1 + erff(x[i] * 0.707106781f));
+        break;
+    case DNAS_KMER_LEAKY_RELU:
+        for (size_t i = 0; i < n; i++)
+            x[i] = x[i] > 0 ? x[i] : 0.01f * x[i];
         break;
     }
 }

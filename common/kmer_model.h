@@ -36,10 +36,11 @@ enum dnas_kmer_activation {
     DNAS_KMER_RELU,
     DNAS_KMER_SIGMOID,
     DNAS_KMER_TANH,
-    DNAS_KMER_GELU, /* with erf */
+    DNAS_KMER_GELU,       /* with erf */
+    DNAS_KMER_LEAKY_RELU, /* 0.01 x where x is not above 0 */
 };
-#define DNAS_KMER_N_ACTIVATIONS 5
-/* "linear", "relu", "sigmoid", "tanh", "gelu", NULL. */
+#define DNAS_KMER_N_ACTIVATIONS 6
+/* "linear", "relu", "sigmoid", "tanh", "gelu", "leaky_relu", NULL. */
 extern const char *const dnas_kmer_activations[];
 
 #define DNAS_KMER_LAYERS_MAX 8

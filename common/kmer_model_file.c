@@ -92,7 +92,7 @@ static int parse_layers(struct dnas_kmer_parts *p, const json_t *config, struct 
         if (a < 0)
             return dnas_err_set(err,
                                 "the config's activation number %zu is not one of linear, "
-                                "relu, sigmoid, tanh, gelu",
+                                "relu, sigmoid, tanh, gelu, leaky_relu",
                                 i + 1);
         p->layers[i].activation = (enum dnas_kmer_activation)a;
     }

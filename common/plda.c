@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/xmem.h"
 
@@ -24,6 +25,7 @@ void dnas_plda_init(struct dnas_plda *m, const float *between, const float *nois
                     const float *noise_kb, size_t C)
 {
     m->C = C;
+    m->n_own = 0;
     m->stride = (C + DNAS_PLDA_PAD - 1) / DNAS_PLDA_PAD * DNAS_PLDA_PAD;
     m->between = widen(between, C, m->stride);
     m->noise = widen(noise, C, m->stride);
@@ -38,16 +40,33 @@ void dnas_plda_release(struct dnas_plda *m)
     *m = (struct dnas_plda){0};
 }
 
-static double variance(const struct dnas_plda *m, size_t i, uint32_t length_bp)
+void dnas_plda_extend(struct dnas_plda *out, const struct dnas_plda *m, const double *between,
+                      size_t n_own)
 {
+    size_t C = m->C + n_own, stride = (C + DNAS_PLDA_PAD - 1) / DNAS_PLDA_PAD * DNAS_PLDA_PAD;
+
+    *out = (struct dnas_plda){.C = C, .n_own = n_own, .stride = stride};
+    out->between = dnas_xzalloc(stride, sizeof(*out->between));
+    out->noise = dnas_xzalloc(stride, sizeof(*out->noise));
+    out->noise_kb = dnas_xzalloc(stride, sizeof(*out->noise_kb));
+    memcpy(out->between, m->between, m->C * sizeof(*m->between));
+    memcpy(out->noise, m->noise, m->C * sizeof(*m->noise));
+    memcpy(out->noise_kb, m->noise_kb, m->C * sizeof(*m->noise_kb));
+    memcpy(out->between + m->C, between, n_own * sizeof(*between));
+}
+
+static double variance(const struct dnas_plda *m, size_t i, uint32_t length_bp, const float *own)
+{
+    if (i >= m->C - m->n_own)
+        return (double)own[i - (m->C - m->n_own)];
     return m->noise[i] + m->noise_kb[i] * 1000 / (length_bp > 0 ? length_bp : 1);
 }
 
 void dnas_plda_sequence(const struct dnas_plda *m, double *p, double *h, const float *x,
-                        uint32_t length_bp)
+                        uint32_t length_bp, const float *own)
 {
     for (size_t i = 0; i < m->C; i++) {
-        p[i] = 1 / variance(m, i, length_bp);
+        p[i] = 1 / variance(m, i, length_bp, own);
         h[i] = (double)x[i] * p[i];
     }
     for (size_t i = m->C; i < m->stride; i++)
@@ -81,14 +100,15 @@ double dnas_plda_evidence(const struct dnas_plda *m, const double *p, const doub
     return ((square[0] + square[1]) + (square[2] + square[3]) - logs) / 2;
 }
 
-void dnas_plda_direction(const struct dnas_plda *m, float *out, const float *x, uint32_t length_bp)
+void dnas_plda_direction(const struct dnas_plda *m, float *out, const float *x, uint32_t length_bp,
+                         const float *own)
 {
     double norm = 0;
 
     for (size_t pass = 0; pass < 2; pass++) /* twice, so that no second array is needed */
         for (size_t i = 0; i < m->C; i++) {
             double b = m->between[i];
-            double y = (double)x[i] * sqrt(b) / (b + variance(m, i, length_bp));
+            double y = (double)x[i] * sqrt(b) / (b + variance(m, i, length_bp, own));
 
             if (pass == 0)
                 norm += y * y;

@@ -14,6 +14,8 @@
  * which add when sets are joined, and the log of its probability density as one
  * species, less that of the same sequences about a mean of 0, is
  *   evidence = sum over dimensions of  -ln(1 + B p) / 2 + h^2 B / (1 + B p) / 2.
+ * The last dimensions may have variances of their own for each sequence instead
+ * (depth_model.h).
  * evidence(A u B) - evidence(A) - evidence(B) is the log likelihood ratio of one
  * species against two.
  */
@@ -32,6 +34,7 @@ extern "C" {
 
 struct dnas_plda {
     size_t C;      /* dimensions */
+    size_t n_own;  /* of these, the last ones, whose variance is a sequence's own */
     size_t stride; /* C to whole paddings */
     /* f64 [stride] */
     double *between, *noise, *noise_kb;
@@ -42,13 +45,18 @@ struct dnas_plda {
 void dnas_plda_init(struct dnas_plda *m, const float *between, const float *noise,
                     const float *noise_kb, size_t C);
 void dnas_plda_release(struct dnas_plda *m);
+/* out: m with n_own further dimensions, of these variances between species, f64 [n_own], 0 to 1e6;
+ * m has none of its own.  Release with dnas_plda_release. */
+void dnas_plda_extend(struct dnas_plda *out, const struct dnas_plda *m, const double *between,
+                      size_t n_own);
 
 /* p and h of one sequence.
  *   p, h       f64 [stride]
  *   x          f32 [C]
- *   length_bp  0 counts as 1 */
+ *   length_bp  0 counts as 1
+ *   own        f32 [n_own], 1e-6 to 1e6; n_own of 0: not looked at */
 void dnas_plda_sequence(const struct dnas_plda *m, double *p, double *h, const float *x,
-                        uint32_t length_bp);
+                        uint32_t length_bp, const float *own);
 
 /* The evidence of a set with p and h f64 [stride]; with sign 1 of p + more_p, h + more_h, with
  * sign -1 of the differences (p of at least 0), with more_p NULL of p and h alone.  The same bits
@@ -59,7 +67,8 @@ double dnas_plda_evidence(const struct dnas_plda *m, const double *p, const doub
 /* out f32 [C]: the direction of x as neighbours by cosine should see it, x sqrt(B) / (B + v), of
  * unit length or zero: for two sequences of equal length the term of the ratio that couples them
  * grows with its cosine. */
-void dnas_plda_direction(const struct dnas_plda *m, float *out, const float *x, uint32_t length_bp);
+void dnas_plda_direction(const struct dnas_plda *m, float *out, const float *x, uint32_t length_bp,
+                         const float *own);
 
 #ifdef __cplusplus
 }

@@ -41,6 +41,10 @@ enum dnas_rng_purpose {
     DNAS_RNG_PAIRS_MUTATION = 27,    /* row: pair */
     DNAS_RNG_BENCHMARK_SPECIES = 28, /* row: species */
     DNAS_RNG_BENCHMARK_ORDER = 29,
+    DNAS_RNG_VAE_WEIGHTS = 40, /* row: layer */
+    DNAS_RNG_VAE_ORDER = 41,   /* step: epoch */
+    DNAS_RNG_VAE_NOISE = 42,   /* row: of the batch */
+    DNAS_RNG_VAE_DROPOUT = 43, /* counter[3] is this plus 65536 times the layer */
 };
 
 struct dnas_rng {

@@ -10,6 +10,8 @@
 #   LAYERS=2 WIDTH=128 HEADS=4   the network         VOCABULARY=4096
 #   PAIRS=20000 LENGTH=2000      what it learns from  BATCH=48 RATE=1e-3
 #   SEEDS='1 2 3'                runs of everything   OUT=trained (a folder)
+#   OBJECTIVES='untrained wsimclr mimix curriculum'; also imix, supcon and
+#                curriculum-imix (Weighted SimCLR and then i-Mix), which are all of Table 2
 # Broken off, it goes on where it was when called again.
 set -eu -o pipefail
 export LC_ALL=C
@@ -20,6 +22,7 @@ fi
 PATH=${BUILD:-$(dirname "$0")/../build}/bin:$PATH
 : "${LAYERS:=2}" "${WIDTH:=128}" "${HEADS:=4}" "${VOCABULARY:=4096}" "${PAIRS:=20000}"
 : "${LENGTH:=2000}" "${BATCH:=48}" "${RATE:=1e-3}" "${SEEDS:=1 2 3}" "${OUT:=trained}"
+: "${OBJECTIVES:=untrained wsimclr mimix curriculum}"
 shopt -s nullglob
 genomes=("$1"/*.{fa,fna,fasta}{,.gz,.bgz,.zst})
 shift
@@ -51,14 +54,18 @@ score() { # score NAME MODEL SEED: a line for each labelled file
 files=("$@")
 printf 'model\tseed\tset\tari\n'
 for seed in $SEEDS; do
-    train untrained "$seed" --max-steps 1 --curriculum wsimclr --rate 1e-12
-    train wsimclr "$seed" --curriculum wsimclr:3
-    train mimix "$seed" --curriculum mimix:3
-    train curriculum "$seed" --curriculum wsimclr:1,mimix:2
+    for objective in $OBJECTIVES; do
+        case $objective in
+        untrained) train untrained "$seed" --max-steps 1 --curriculum wsimclr --rate 1e-12 ;;
+        curriculum) train curriculum "$seed" --curriculum wsimclr:1,mimix:2 ;;
+        curriculum-imix) train curriculum-imix "$seed" --curriculum wsimclr:1,imix:2 ;;
+        *) train "$objective" "$seed" --curriculum "$objective:3" ;;
+        esac
+    done
     for features in tnf tnf-canonical; do
         score "$features" "$features" "$seed"
     done
-    for objective in untrained wsimclr mimix curriculum; do
+    for objective in $OBJECTIVES; do
         score "$objective" "$OUT/$objective.$seed.safetensors" "$seed"
     done
 done

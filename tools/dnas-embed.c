@@ -19,11 +19,14 @@
 #include "common/seq_opt.h"
 #include "common/tokenize.h"
 #include "common/tokens.h"
+#include "common/train_vae.h"
 
 static const char *const devices[] = {"auto", "cpu", "cuda", NULL};
 static const char *const precisions[] = {"f32", "bf16", NULL};
 static const char *const types[] = {"f32", "bf16", NULL};
 static const char *const compats[] = {"none", "dnabert-s", NULL};
+
+static const struct dnas_train_vae vae_defaults = DNAS_TRAIN_VAE_DEFAULTS;
 
 struct embed {
     struct dnas_common common;
@@ -31,8 +34,8 @@ struct embed {
     struct dnas_seq_options seq_options;
     const char *model;
     int device, precision, type, compat, adapt;
-    int64_t reduce, window_bp, max_tokens;
-    bool resume;
+    int64_t reduce, window_bp, max_tokens, seed;
+    bool resume, is_vae;
     struct dnas_seq *seq;           /* the input: either this */
     struct dnas_reader *reader;     /* or that, */
     struct dnas_tokens *tokens;     /* row by row */
@@ -51,14 +54,16 @@ static struct dnas_embed_counts counting(const struct embed *e)
 
 static size_t all_dims(const struct embed *e)
 {
+    if (e->is_vae)
+        return vae_defaults.latent;
     return e->network ? e->network->shape.C : counting(e).C;
 }
 
 static const char *model_name(const struct embed *e)
 {
-    return e->network ? e->network->backbone->name
-           : e->kmer  ? "kmer"
-                      : dnas_features_name(e->features);
+    if (e->network)
+        return e->network->backbone->name;
+    return e->kmer ? "kmer" : e->is_vae ? "vae" : dnas_features_name(e->features);
 }
 
 static json_t *describe_counts(const struct embed *e)
@@ -143,7 +148,8 @@ static int open_writer(struct embed *e, const struct dnas_tool *tool, struct dna
         e->header.shard = before->shard;
         e->header.n_shards = before->n_shards;
     }
-    dnas_provenance_add(&e->header, before ? before->pg : NULL, tool, &e->common, NULL);
+    dnas_provenance_add(&e->header, before ? before->pg : NULL, tool, &e->common,
+                        e->is_vae ? &e->seed : NULL);
     e->writer = e->resume ? dnas_writer_resume(out, &e->header, &options, compare_id, e, err)
                           : dnas_writer_new(out, &e->header, &options, err);
     return e->writer ? 0 : -1;
@@ -256,14 +262,30 @@ static int adapt(struct embed *e, char **paths, int n_paths, struct dnas_err *er
     return 0;
 }
 
+/* -m vae: a model of this input. */
+static int learn(struct embed *e, char **paths, int n_paths, struct dnas_err *err)
+{
+    struct dnas_train_vae t = vae_defaults;
+    struct dnas_train_vae_report report;
+
+    if (!e->is_vae)
+        return 0;
+    t.seed = (uint64_t)e->seed;
+    t.n_threads = (int)e->common.threads;
+    if (dnas_in_can_reopen(paths, n_paths, "-m vae", err) == 0)
+        e->kmer = dnas_train_vae_run(&t, paths, n_paths, &e->seq_options, &report, err);
+    return e->kmer ? 0 : -1;
+}
+
 static int run(struct embed *e, const struct dnas_tool *tool, char **paths, int n_paths,
                struct dnas_err *err)
 {
     struct dnas_writer *w;
     uint64_t n_rows;
 
-    if (adapt(e, paths, n_paths, err) != 0 || open_input(e, paths, n_paths, err) != 0 ||
-        open_writer(e, tool, err) != 0 || embed_all(e, err) != 0)
+    if (learn(e, paths, n_paths, err) != 0 || adapt(e, paths, n_paths, err) != 0 ||
+        open_input(e, paths, n_paths, err) != 0 || open_writer(e, tool, err) != 0 ||
+        embed_all(e, err) != 0)
         return -1;
     w = e->writer;
     e->writer = NULL; /* finishing frees it, whatever comes */
@@ -283,6 +305,8 @@ static int open_model(struct embed *e, struct dnas_err *err)
 
     if (!e->model || strcmp(e->model, "kmer") == 0)
         e->kmer = dnas_kmer_model_default(err);
+    else if (strcmp(e->model, "vae") == 0)
+        e->is_vae = true;
     else if (dnas_features_is_spec(e->model))
         e->features = dnas_features_new(e->model, &options, err);
     else if (access(e->model, F_OK) == 0 && dnas_kmer_model_is(e->model))
@@ -291,9 +315,9 @@ static int open_model(struct embed *e, struct dnas_err *err)
         e->network = dnas_network_open(e->model, (enum dnas_precision)e->precision, err);
     else
         return dnas_usage_error("-m '%s' is neither a file nor one of kmer, tnf, tnf-canonical, "
-                                "tnf-k, dna2vec:FILE",
+                                "tnf-k, dna2vec:FILE, vae",
                                 e->model);
-    if (e->features || e->kmer || e->network)
+    if (e->features || e->kmer || e->network || e->is_vae)
         return -1;
     dnas_msg_error("%s", err->msg);
     return 1;
@@ -350,10 +374,11 @@ static void release(struct embed *e)
 
 int main(int argc, char **argv)
 {
-    struct embed e = {.window_bp = -1};
+    struct embed e = {.window_bp = -1, .seed = 1};
     const struct dnas_opt opts[] = {
         {'m', "model", "MODEL", DNAS_OPT_TEXT, &e.model, 0, 0, NULL,
-         "kmer, tnf, tnf-canonical, tnf-k, dna2vec:FILE.npy, or a model's file or folder [kmer]"},
+         "kmer, tnf, tnf-canonical, tnf-k, dna2vec:FILE, vae, or a model's file or folder "
+         "[kmer]"},
         {'d', "device", "DEVICE", DNAS_OPT_CHOICE, &e.device, 0, 0, devices,
          "auto, cpu or cuda; auto may fall back"},
         {0, "precision", "TYPE", DNAS_OPT_CHOICE, &e.precision, 0, 0, precisions,
@@ -364,6 +389,8 @@ int main(int argc, char **argv)
          "average neighbouring dimensions down to DIMS"},
         {0, "compat", "WHAT", DNAS_OPT_CHOICE, &e.compat, 0, 0, compats,
          "none, or dnabert-s: tnf-k with the letter order of the paper's code"},
+        {'s', "seed", "N", DNAS_OPT_INT, &e.seed, 0, 9007199254740991.0, NULL,
+         "vae: draws with this seed"},
         {0, "adapt", "HOW", DNAS_OPT_CHOICE, &e.adapt, 0, 0, dnas_kmer_adapts,
          "k-mer models: none, or fit to halves of the input: own (alone) or shrunk"},
         {0, "window", "BP", DNAS_OPT_INT, &e.window_bp, 0, 1e9, NULL,

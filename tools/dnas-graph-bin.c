@@ -2,7 +2,8 @@
  *
  * dnas-graph-bin - bin embeddings by the likelihood of one species against two.
  *
- * In:  EMBEDDINGS of a k-mer model; that model, for how its embeddings vary
+ * In:  EMBEDDINGS of a k-mer model; that model, for how its embeddings vary;
+ *      depths of reads, a table
  * Out: LABELS; files of bins for other programs
  */
 #include <jansson.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "common/bins.h"
+#include "common/depth_model.h"
 #include "common/embeddings.h"
 #include "common/graph_bin.h"
 #include "common/kmer_model.h"
@@ -20,6 +22,8 @@ struct bin {
     struct dnas_common common;
     struct dnas_bins_opt files;
     const char *model; /* NULL: the one that ships */
+    const char *depth; /* NULL: none */
+    double read_length;
     int64_t neighbours, exact_rows, min_bin_size, min_bin_bp;
     int format;
     struct dnas_embeddings e;
@@ -104,6 +108,27 @@ static void say(const struct bin *b, const struct dnas_graph_bin *g)
     dnas_msg_closing(g->N, "sequences");
 }
 
+static int bin_by_depth(struct dnas_graph_bin *g, const struct bin *b, const uint32_t *length_bp,
+                        const struct dnas_plda *plda, const struct dnas_graph_bin_options *o,
+                        struct dnas_err *err)
+{
+    struct dnas_depth d;
+    struct dnas_depth_model m = {0};
+    int status = dnas_depth_load(&d, b->depth, &b->e, length_bp, err);
+
+    if (status == 0)
+        status = dnas_graph_bin_run_depth(g, &m, b->e.x, length_bp, b->e.C, plda, &d,
+                                          b->read_length, o, err);
+    for (size_t s = 0; status == 0 && s < m.S; s++)
+        dnas_msg_verbose("%s: ln depth has variance %.3g between species, and along one a "
+                         "deviation of %.3g%s",
+                         d.sample[s], m.between[s], m.spread[s],
+                         m.n_pairs[s] < DNAS_DEPTH_PAIRS_MIN ? ", which is a guess" : "");
+    dnas_depth_model_release(&m);
+    dnas_depth_release(&d);
+    return status;
+}
+
 /* The bins, given the embeddings. */
 static int make_bins(struct dnas_graph_bin *g, const struct bin *b, struct dnas_err *err)
 {
@@ -123,7 +148,9 @@ static int make_bins(struct dnas_graph_bin *g, const struct bin *b, struct dnas_
                                  "sequences say how sure they are");
     if (load_plda(&plda, b, err) != 0)
         return -1;
-    status = dnas_graph_bin_run(g, b->e.x, rows.length_bp, b->e.N, b->e.C, &plda, &o, err);
+    status = b->depth ? bin_by_depth(g, b, rows.length_bp, &plda, &o, err)
+                      : dnas_graph_bin_run(g, b->e.x, rows.length_bp, NULL, b->e.N, b->e.C, &plda,
+                                           &o, err);
     dnas_plda_release(&plda);
     return status;
 }
@@ -166,6 +193,7 @@ static int run(struct bin *b, const struct dnas_tool *tool, const char *path, st
 int main(int argc, char **argv)
 {
     struct bin b = {.neighbours = 15,
+                    .read_length = 150,
                     .exact_rows = 100000,
                     .min_bin_size = 1,
                     .min_bin_bp = 20000,
@@ -173,6 +201,10 @@ int main(int argc, char **argv)
     const struct dnas_opt opts[] = {
         {'m', "model", "MODEL", DNAS_OPT_TEXT, &b.model, 0, 0, NULL,
          "the k-mer model that made the embeddings [the one that ships]"},
+        {0, "depth", "FILE", DNAS_OPT_TEXT, &b.depth, 0, 0, NULL,
+         "depths of reads, too: the table of jgi_summarize_bam_contig_depths"},
+        {0, "read-length", "BP", DNAS_OPT_REAL, &b.read_length, 1, 1e7, NULL,
+         "letters of a read, on average, for --depth"},
         {0, "neighbours", "N", DNAS_OPT_INT, &b.neighbours, 1, 1000, NULL,
          "look at the N nearest neighbours of each sequence"},
         {0, "exact-rows", "N", DNAS_OPT_INT, &b.exact_rows, 0, 2e9, NULL,

@@ -4,6 +4,7 @@
  *
  * In:  bert: PAIRS of tokens
  *      kmer: FASTA or FASTQ, or PAIRS of letters
+ *      vae: FASTA or FASTQ
  * Out: a model (safetensors)
  */
 #include <jansson.h>
@@ -17,9 +18,10 @@
 #include "common/train_net.h"
 #include "common/train_net_opt.h"
 #include "common/train_kmer.h"
+#include "common/train_vae.h"
 
-enum arch { ARCH_KMER, ARCH_BERT };
-static const char *const archs[] = {"kmer", "bert", NULL};
+enum arch { ARCH_KMER, ARCH_VAE, ARCH_BERT }; /* from the last on networks (backbone.h) */
+static const char *const archs[] = {"kmer", "vae", "bert", NULL};
 
 struct train {
     struct dnas_common common;
@@ -30,6 +32,9 @@ struct train {
     struct dnas_labels labels;
     const char *k, *transform, *length, *labels_path;
     int64_t dims, windows;
+    /* --arch vae */
+    struct dnas_train_vae vae;
+    int64_t latent, hidden, epochs;
     /* --arch bert */
     double deadline_s;
     struct dnas_train_net net;
@@ -160,6 +165,37 @@ static int run_net(struct train *t, const struct dnas_tool *tool, char **paths, 
     return 1;
 }
 
+/* ---- --arch vae ---- */
+
+static int run_vae(struct train *t, const struct dnas_tool *tool, char **paths, int n_paths,
+                   struct dnas_err *err)
+{
+    const struct dnas_seq_options options = {.keep_case = false};
+    struct dnas_train_vae_report r;
+    struct dnas_kmer_model *m;
+    char *pg = NULL;
+    int status = -1;
+
+    t->vae.latent = (size_t)t->latent;
+    t->vae.hidden = (size_t)t->hidden;
+    t->vae.epochs = (int)t->epochs;
+    t->vae.seed = (uint64_t)t->seed;
+    t->vae.n_threads = (int)t->common.threads;
+    m = dnas_train_vae_run(&t->vae, paths, n_paths, &options, &r, err);
+    if (m) {
+        pg = program_line(t, tool);
+        status = dnas_kmer_model_write(m, t->common.output, pg, err);
+    }
+    if (status == 0) {
+        dnas_msg_verbose("error a number %.4f at first, %.4f at last; divergence %.4g, %.4g",
+                         r.error_first, r.error_last, r.divergence_first, r.divergence_last);
+        dnas_msg_closing(r.n_rows, "sequences");
+    }
+    free(pg);
+    dnas_kmer_model_free(m);
+    return status;
+}
+
 /* ---- all ---- */
 
 /* What the table of options cannot check.  -1 to go on, or the exit status. */
@@ -171,7 +207,7 @@ static int check(struct train *t, int n_paths, struct dnas_err *err)
         dnas_msg_error("standard output is a terminal: redirect it, use -o FILE");
         return 1;
     }
-    return check_kmer(t, err);
+    return t->arch == ARCH_VAE ? -1 : check_kmer(t, err);
 }
 
 /* The exit status, or -1 with a sentence. */
@@ -183,6 +219,8 @@ static int run(struct train *t, const struct dnas_tool *tool, char **paths, int 
         return run_kmer(t, tool, paths, n_paths, err);
     case ARCH_BERT:
         return run_net(t, tool, paths, n_paths, err);
+    case ARCH_VAE:
+        return run_vae(t, tool, paths, n_paths, err);
     }
     return -1;
 }
@@ -196,12 +234,16 @@ int main(int argc, char **argv)
                       .dims = 64,
                       .windows = 100,
                       .kmer.ridge = -1,
+                      .vae = DNAS_TRAIN_VAE_DEFAULTS,
+                      .latent = 32,
+                      .hidden = 256,
+                      .epochs = 300,
                       .deadline_s = 600,
                       .cli = DNAS_TRAIN_NET_CLI};
     /* clang-format off */
     const struct dnas_opt opts[] = {
         {0, "arch", "NAME", DNAS_OPT_CHOICE, &t.arch, 0, 0, archs,
-         "what to train: kmer, a map of k-mer profiles, or bert, a network"},
+         "what to train: a map of k-mers, a network, or an autoencoder"},
         {'s', "seed", "N", DNAS_OPT_INT, &t.seed, 0, 9007199254740991.0, NULL,
          "draws with this seed"},
         {0, "no-pg", NULL, DNAS_OPT_FLAG, &t.common.no_pg, 0, 0, NULL,
@@ -221,6 +263,17 @@ int main(int argc, char **argv)
          "kmer: letters of a window, BP or LO-HI"},
         {0, "labels", "FILE", DNAS_OPT_TEXT, &t.labels_path, 0, 0, NULL,
          "kmer: take species from a TSV of id and label, before label= in the headers"},
+        /* vae */
+        {0, "latent", "N", DNAS_OPT_INT, &t.latent, 1, 4096, NULL,
+         "vae: dimensions of the embedding"},
+        {0, "hidden", "N", DNAS_OPT_INT, &t.hidden, 1, 4096, NULL, "vae: width of its layers"},
+        {0, "epochs", "N", DNAS_OPT_INT, &t.epochs, 1, 100000, NULL,
+         "vae: times that each sequence is looked at"},
+        {0, "alpha", "X", DNAS_OPT_REAL, &t.vae.alpha, 0, 1e6, NULL,
+         "vae: weight of the error"},
+        {0, "beta", "X", DNAS_OPT_REAL, &t.vae.beta, 1e-6, 1e9, NULL,
+         "vae: the divergence weighs 1 / (latent x beta)"},
+        {0, "vae-dropout", "RATE", DNAS_OPT_REAL, &t.vae.dropout, 0, 0.9, NULL, "vae: dropout"},
         DNAS_TRAIN_NET_OPTIONS(t.cli),
         {0, "deadline", "SECONDS", DNAS_OPT_REAL, &t.deadline_s, 1, 1e9, NULL,
          "bert: of several processes, how long one waits for the others"},

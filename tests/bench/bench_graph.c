@@ -87,7 +87,7 @@ static double recall(const struct rows *r, const struct dnas_plda *m, int n_thre
     struct dnas_err err;
 
     for (size_t i = 0; i < r->N; i++)
-        dnas_plda_direction(m, x + i * r->C, r->x + i * r->C, r->length_bp[i]);
+        dnas_plda_direction(m, x + i * r->C, r->x + i * r->C, r->length_bp[i], NULL);
     if (dnas_knn_search(all, NULL, NULL, r->N, x, r->N, r->C, &o, &err) != 0 ||
         dnas_near_search(near, x, r->N, r->C, &o, &err) != 0)
         dnas_msg_error("%s", err.msg);
@@ -117,7 +117,7 @@ static int bench(const struct dnas_plda *m, size_t N, int n_threads)
         struct dnas_err err;
         double start = dnas_clock_s(), took;
 
-        status = dnas_graph_bin_run(&g, r.x, r.length_bp, N, m->C, m, &o, &err);
+        status = dnas_graph_bin_run(&g, r.x, r.length_bp, NULL, N, m->C, m, &o, &err);
         took = dnas_clock_s() - start;
         if (status != 0) {
             dnas_msg_error("%s", err.msg);

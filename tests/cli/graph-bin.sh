@@ -113,4 +113,89 @@ test_odd_rows() {
     expect_text t.tsv $'bin\tsequences\tbp\tn50\tgc\tmean_score'
 }
 
+depths() { # depths SAMPLES FASTA: made up, as reads of species of different abundance would give
+    awk -v S="$1" '
+        function normal() { return sqrt(-2 * log(1 - rand())) * cos(6.283185307 * rand()) }
+        function end() {
+            if (!id) return
+            printf "%s\t%d\t0", id, n
+            for (s = 1; s <= S; s++) {
+                depth = exp(abundance[label, s] + 0.15 * normal())
+                depth += sqrt(depth * 150 / n) * normal()
+                depth = depth > 0 ? depth : 0
+                printf "\t%.4f\t%.4f", depth, 1.2 * depth
+            }
+            print ""
+        }
+        BEGIN {
+            srand(7)
+            printf "contigName\tcontigLen\ttotalAvgDepth"
+            for (s = 1; s <= S; s++) printf "\ts%d.bam\ts%d.bam-var", s, s
+            print ""
+        }
+        /^>/ {
+            end()
+            id = substr($1, 2); n = 0; label = $2
+            if (!(label in known)) { known[label] = 1; for (s = 1; s <= S; s++) abundance[label, s] = 2 + normal() }
+            next
+        }
+        { n += length($0) }
+        END { end() }' "$2"
+}
+
+test_depth() {
+    examples
+    dnas-graph-bin -q e.dnas | dnas-ari | awk 'NR == 2 { print $5 }' >without
+    depths 3 g.fa >d.tsv
+    expect_ok dnas-graph-bin -v --depth d.tsv e.dnas -o b.dnas
+    grep -qE '^dnas-graph-bin: s2.bam: ln depth has variance [0-9.e-]+ between species, and along one a deviation of 0\.1[0-9]*$' \
+        "$TMP/err" || fail "says $(cat "$TMP/err")"
+    dnas-ari b.dnas | awk 'NR == 2 { print $5 }' >with
+    awk 'NR == FNR { a = $1; next } { exit !($1 > a + 0.02) }' without with || fail "no better: $(cat without with)"
+    # Any order of lines, lines about others, more digits or fewer, DOS lines, a pipe, any threads: the same.
+    { head -n 1 d.tsv && printf 'other\t5\t0\t0\t0\t0\t0\t0\t0\n' && tail -n +2 d.tsv | sort -r |
+        awk -F '\t' -v OFS='\t' '{ $2 = sprintf("%.5e", $2) } { print }'; } | sed 's/$/\r/' >e.tsv
+    dnas-graph-bin -q --no-pg --depth d.tsv -t 1 e.dnas -o want.dnas
+    dnas-graph-bin -q --no-pg --depth e.tsv -t 3 e.dnas -o got.dnas
+    dnas-view want.dnas >want && dnas-view got.dnas >got
+    expect_same want got
+    # Longer reads are fewer, and say less.
+    dnas-graph-bin -q --depth d.tsv --read-length 10000 --format tsv e.dnas >got
+    ! cmp -s want got || fail "--read-length changes nothing"
+    # One depth for all says nothing, and does no harm.
+    awk -F '\t' -v OFS='\t' 'NR > 1 { $4 = $6 = $8 = 10; $5 = $7 = $9 = 12 } { print }' d.tsv >flat.tsv
+    dnas-graph-bin -q --depth flat.tsv e.dnas | dnas-ari | awk 'NR == 2 { print $5 }' >with
+    awk 'NR == FNR { a = $1; next } { exit !($1 > a - 0.03) }' without with || fail "harm: $(cat without with)"
+    awk '/^>/ && n++ { exit } { print }' g.fa | dnas-embed -q -o one.dnas
+    expect_ok dnas-graph-bin -q --min-bin-bp 0 --depth d.tsv --format tsv one.dnas
+    [ "$(awk -F '\t' 'NR == 2 { print $2, $3 }' "$TMP/out")" = '0 0' ] || fail "one row: $(cat "$TMP/out")"
+}
+
+test_depth_refused() {
+    examples
+    depths 2 g.fa >d.tsv
+    local bad
+    refused() { # refused SED PATTERN
+        sed "$1" d.tsv >bad.tsv
+        expect_sentence 1 "^dnas-graph-bin: e.dnas: $2" dnas-graph-bin --depth bad.tsv e.dnas
+    }
+    refused '/^seq0007\t/d' "bad.tsv: has no line of 'seq0007'$"
+    refused '5s/\t[0-9]*\t/\t77\t/' "bad.tsv: line 5: 'seq0004' is 77 letters long there and [0-9]+ among the embeddings: map"
+    refused '5s/\t[0-9]*\t/\tlong\t/' "bad.tsv: line 5: 'seq0004' is long letters long there"
+    for bad in x -1 '' nan inf 1e13 '1 ' ' 1' 0x; do
+        refused "3s/[^\t]*$/$bad/" "bad.tsv: line 3 \('seq0002'\): '$bad' in column 's2.bam-var' is not a number from 0 to 1e12"
+    done
+    refused '3s/\t[^\t]*$//' 'bad.tsv: line 3 has 6 fields, and the first line 7'
+    refused '4p' "bad.tsv: line 5 is the second of 'seq0003'"
+    for bad in '1d' '1s/contigLen/length/' '1s/s2.bam-var/s2.var/' '1s/\ts2.bam-var//' '1s/\ts1.*//' 1,999d; do
+        refused "$bad" 'bad.tsv: is no table of depths: its first line is not contigName, contigLen'
+    done
+    tr '\n' '\0' <d.tsv >bad.tsv
+    expect_status 1 dnas-graph-bin --depth bad.tsv e.dnas
+    expect_sentence 1 '^dnas-graph-bin: e.dnas: none.tsv: ' dnas-graph-bin --depth none.tsv e.dnas
+    expect_sentence 2 '--read-length takes a number from 1' dnas-graph-bin --depth d.tsv --read-length 0 e.dnas
+    cat e.dnas e.dnas >twice.dnas
+    expect_sentence 1 "two rows are called 'seq0001', and depths go by name" dnas-graph-bin --depth d.tsv twice.dnas
+}
+
 run_tests

@@ -68,6 +68,77 @@ test_few_shot() {
     table 2 'name model shots macro_f1 macro_f1_sd'
 }
 
+test_compare() {
+    small 4 10 >a.fa
+    small 3 10 >b.fa
+    MODELS='tnf=kmer tnf-canonical' SHOTS=1,3 SVG=f.svg expect_ok "$PIPELINES/compare.sh" a.fa b.fa
+    table 28 'name model measure value sd change'
+    within value 0 1
+    drawing f.svg 2
+    # A set's scores are those of the scripts for one measure, and the mean is that of the sets.
+    cp "$TMP/out" compared
+    expect_ok "$PIPELINES/cluster-species.sh" a.fa
+    awk -F '\t' -v OFS='\t' 'NR > 1 { print $3, $4 }' "$TMP/out" >want
+    awk -F '\t' -v OFS='\t' '$1 == "a" && $3 == "ari" && $2 != "tnf-canonical" { print $2, $4 }' compared | sort >got
+    expect_same want got
+    SHOTS=1,3 MODELS=kmer expect_ok "$PIPELINES/few-shot.sh" a.fa
+    awk -F '\t' -v OFS='\t' 'NR > 1 { print $3, $4, $5 }' "$TMP/out" >want
+    awk -F '\t' -v OFS='\t' '$1 == "a" && $2 == "kmer" && sub(/macro_f1_/, "", $3) { print $3, $4, $5 }' compared >got
+    expect_same want got
+    awk -F '\t' '$3 == "macro_f1_3" { x[$1, $2] = $4; change[$1, $2] = $6 }
+        END {
+            if (change["a", "tnf"] != "" || change["a", "tnf-canonical"] != "") exit 1
+            if ((change["b", "kmer"] - (x["b", "kmer"] - x["b", "tnf"])) ^ 2 > 1e-9) exit 1
+            if ((x["mean", "tnf"] - (x["a", "tnf"] + x["b", "tnf"]) / 2) ^ 2 > 1e-8) exit 1
+            exit (change["mean", "kmer"] - (change["a", "kmer"] + change["b", "kmer"]) / 2) ^ 2 > 1e-7
+        }' compared || fail "changes: $(cat compared)"
+    # Against one for all.
+    MODELS='kmer tnf' AGAINST=tnf SHOTS=1 expect_ok "$PIPELINES/compare.sh" a.fa
+    table 5 'name model measure value sd change'
+    awk -F '\t' 'NR > 1 && ($6 == "") != ($2 == "tnf") { exit 1 }' "$TMP/out" || fail "$(cat "$TMP/out")"
+}
+
+test_gue() {
+    # Two tasks in folders as those of GUE: of two classes, and of three.
+    small 3 12 | awk '/^>/ { if (!($2 in n)) n[$2] = k++; c = n[$2]; next }
+        {
+            if (++line % 20) next
+            part = ++m % 3 ? "train" : "test"
+            if (c < 2) print $0 "," c >part ".2"
+            print $0 "," c >part ".3"
+        }'
+    for t in 2 3; do
+        mkdir -p GUE/some/task$t
+        for part in train test; do { echo sequence,label && cat $part.$t; } >GUE/some/task$t/$part.csv; done
+    done
+    MODELS='kmer tnf' SVG=g.svg expect_ok "$PIPELINES/gue.sh" GUE
+    table 7 'number task model mcc tested'
+    within mcc 0.05 1
+    drawing g.svg 2
+    [ "$(cut -f 2 "$TMP/out" | sort -u | paste -sd ' ')" = 'of 2 tasks some/task2 some/task3 task' ] ||
+        fail "tasks: $(cat "$TMP/out")"
+    awk -F '\t' '$3 == "tnf" { x[$1] = $4 } END { exit (x["mean"] - (x[1] + x[2]) / 2) ^ 2 > 1e-8 }' "$TMP/out" ||
+        fail "mean: $(cat "$TMP/out")"
+    # Of two classes, by the formula for two.
+    awk -F '\t' '$3 == "tnf" && $1 == 1 { print $4, $5 }' "$TMP/out" >got
+    for part in train test; do
+        tr , '\t' <GUE/some/task2/$part.csv >$part.tsv
+        dnas-embed -q -m tnf $part.tsv -o $part.dnas
+    done
+    dnas-logreg -q --fit m.safetensors train.dnas >fit.tsv
+    dnas-logreg -q --predict m.safetensors --format tsv test.dnas |
+        awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next } { n[$at["label"], $at["predicted"]]++ }
+            END {
+                a = n["0", "0"]; b = n["0", "1"]; c = n["1", "0"]; d = n["1", "1"]
+                printf "%.4f %d\n", (a * d - b * c) / sqrt((a + b) * (a + c) * (d + b) * (d + c)), a + b + c + d
+            }' >want
+    expect_same want got
+    printf 'sequence,label\nACGT,1,2\n' >GUE/some/task3/test.csv
+    expect_sentence 1 'gue: .*task3/test.csv: line 2 is not sequence,label' "$PIPELINES/gue.sh" GUE
+    mkdir empty
+    expect_sentence 1 'gue.*empty: has no folder with a train.csv' "$PIPELINES/gue.sh" empty
+}
+
 test_bin_metagenome() {
     small 4 12 >a.fa
     { cat a.fa && printf '>short label=Escherichia_coli\nACGT\n>few label=Nobody\n%03000d\n' 0 | tr 0 A; } |
@@ -138,11 +209,11 @@ test_nearest() {
 }
 
 test_wrong_ways() {
-    for script in cluster-species few-shot bin-metagenome by-length by-dimensions nearest; do
+    for script in cluster-species few-shot compare gue bin-metagenome by-length by-dimensions nearest; do
         expect_sentence 2 "usage: .*$script" "$PIPELINES/$script.sh"
-        [ "$script" != nearest ] && [ "$script" != bin-metagenome ] ||
+        [[ $script != @(nearest|bin-metagenome|gue) ]] ||
             expect_sentence 2 "usage: .*$script" "$PIPELINES/$script.sh" a b c
-        [ "$script" = nearest ] || [ "$script" = bin-metagenome ] ||
+        [[ $script == @(nearest|bin-metagenome|gue) ]] ||
             expect_sentence 1 'nothing.fa' "$PIPELINES/$script.sh" nothing.fa
         [ ! -s "$TMP/out" ] || fail "$script: $(cat "$TMP/out")"
         [ ! -e "$script.svg" ] || fail "$script draws"
@@ -203,6 +274,20 @@ test_snakemake() {
     for name in cluster-species few-shot by-length by-dimensions bin-metagenome; do
         [ -s "r/$name.tsv" ] && [ -s "r/$name.svg" ] || fail "$name is not made"
     done
+    find r -type f | wc -l >got
+    expect_text got 10
+    # The other tables of the paper, where config.yaml says of what.
+    mkdir -p GUE/a/b
+    for part in train test; do
+        awk 'BEGIN { print "sequence,label" } !/^>/ { print substr($0, 1, 90) "," NR % 4 / 2 }' a.fa >GUE/a/b/$part.csv
+    done
+    printf 'objectives: [tnf, kmer]\nbackbones: [tnf=kmer]\nmlp: true\nbeyond_microbes: [a.fa]\ngue: GUE\n' >>c.yaml
+    sed -i 's/LENGTHS/RUNS: 1, LENGTHS/' c.yaml
+    HOME=$PWD XDG_CACHE_HOME=$PWD/cache expect_ok snakemake -s "$PIPELINES/Snakefile" --configfile c.yaml -c 1
+    for name in objectives backbones few-shot-mlp beyond-microbes gue; do
+        [ -s "r/$name.tsv" ] && [ -s "r/$name.svg" ] || fail "$name is not made"
+    done
+    grep -q '^a.kmer.ari.[0-9.]*.[0-9.]*.-\{0,1\}[0-9]' r/objectives.tsv || fail "objectives: $(cat r/objectives.tsv)"
 }
 
 run_tests

@@ -29,6 +29,7 @@ dnas-embed     small.fa        -m model --truncate 60
 dnas-embed     short.dnas      -m model
 dnas-train     small.fa        --arch kmer --windows 20 --length 100-300
 dnas-train     pairs.dnas      --arch kmer -k 3 --dims 2 --ridge 0.01
+dnas-train     small.fa        --arch vae --epochs 3 --hidden 40 --vae-dropout 0.1
 dnas-kmeans    embedded.dnas   -k 3
 dnas-kmeans    embedded.dnas   -k labels --init random --format tsv
 dnas-kmedoid-bin embedded.dnas
@@ -36,6 +37,7 @@ dnas-kmedoid-bin embedded.dnas  --threshold-from embedded.dnas --percentile 50 -
 dnas-kmedoid-bin embedded.dnas  --threshold 0.98 --compat dnabert-s --min-bin-size 2 --format tsv --bin-table /dev/null
 dnas-graph-bin kmer.dnas
 dnas-graph-bin kmer.dnas       --exact-rows 0 --neighbours 3 --min-bin-bp 0 --format tsv --bin-table /dev/null
+dnas-graph-bin kmer.dnas       --depth depth.tsv --read-length 100
 dnas-knn       embedded.dnas   --train labelled.dnas
 dnas-knn       embedded.dnas   --train labelled.dnas -n 3 --novel-above 0.01 --format tsv
 dnas-knn       embedded.dnas   -n 4
@@ -90,6 +92,10 @@ make_inputs() { # make_inputs DIR RECORDS: everything that `ways` names
             cp embedded.dnas labelled.dnas &&
             dnas-embed small.fa -o kmer.dnas &&
             dnas-train --arch kmer --ridge 0.01 -k 3 small.fa -o kmer.safetensors 2>/dev/null &&
+            dnas-view kmer.dnas | awk -F '\t' -v OFS='\t' '
+                NR == 1 { for (i = 1; i <= NF; i++) if ($i == "length_bp") c = i
+                    print "contigName", "contigLen", "totalAvgDepth", "a.bam", "a.bam-var"; next }
+                { print $1, $c, NR % 7, NR % 7, NR % 5 + 1 }' >depth.tsv &&
             dnas-kmeans -k 3 embedded.dnas -o clusters.dnas &&
             dnas-logreg --fit logreg.safetensors embedded.dnas -o fitted.tsv &&
             dnas-view clusters.dnas -o clusters.tsv &&

@@ -91,7 +91,7 @@ static void join(const struct data *d, bool joined[MAX_N][MAX_N], size_t k)
     struct dnas_knn_options o = {.k = k, .metric = DNAS_KNN_COSINE, .n_threads = 1};
 
     for (size_t i = 0; i < d->N; i++)
-        dnas_plda_direction(&d->plda, x + i * C, d->x + i * C, d->length_bp[i]);
+        dnas_plda_direction(&d->plda, x + i * C, d->x + i * C, d->length_bp[i], NULL);
     CHECK_INT(dnas_knn_search(near, NULL, NULL, d->N, x, d->N, C, &o, NULL), 0);
     memset(joined, 0, MAX_N * sizeof(*joined));
     for (size_t i = 0; i < d->N; i++)
@@ -166,7 +166,7 @@ static void test_against_all_pairs(void)
         o.k = seed % 3 == 0 ? d.N - 1 : seed; /* few, and all */
         n_merges = plain_bins(&d, of, o.k);
 
-        CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, d.N, C, &d.plda, &o, NULL), 0);
+        CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, NULL, d.N, C, &d.plda, &o, NULL), 0);
         CHECK_INT(g.n_merges, n_merges);
         CHECK_INT(g.n_bins, d.N - n_merges);
         CHECK_INT(g.n_small, 0);
@@ -198,7 +198,8 @@ static void test_few_neighbours(void)
         struct dnas_graph_bin g, again;
         size_t n_right = 0, n_pairs = 0;
 
-        CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, d.N, C, &d.plda, &tries[t], NULL), 0);
+        CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, NULL, d.N, C, &d.plda, &tries[t], NULL),
+                  0);
         for (size_t i = 0; i < d.N; i++)
             for (size_t j = 0; j < i; j++) {
                 n_pairs++;
@@ -209,7 +210,8 @@ static void test_few_neighbours(void)
             struct dnas_graph_bin_options o = tries[t];
 
             o.n_threads = n_threads;
-            CHECK_INT(dnas_graph_bin_run(&again, d.x, d.length_bp, d.N, C, &d.plda, &o, NULL), 0);
+            CHECK_INT(dnas_graph_bin_run(&again, d.x, d.length_bp, NULL, d.N, C, &d.plda, &o, NULL),
+                      0);
             CHECK(memcmp(again.label, g.label, d.N * sizeof(*g.label)) == 0);
             CHECK(memcmp(again.score, g.score, d.N * sizeof(*g.score)) == 0);
             dnas_graph_bin_release(&again);
@@ -234,7 +236,7 @@ static void test_sizes_and_zeros(void)
         d.length_bp[i] = 5000 + 1000 * (uint32_t)(i % 4);
         bp[i % 4] += d.length_bp[i];
     }
-    CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, 40, C, &d.plda, &o, NULL), 0);
+    CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, NULL, 40, C, &d.plda, &o, NULL), 0);
     CHECK_INT(g.n_bins, 4);
     for (size_t i = 0; i < 36; i++)
         CHECK_INT(g.label[i], 3 - (int)(i % 4));
@@ -244,7 +246,7 @@ static void test_sizes_and_zeros(void)
     }
     dnas_graph_bin_release(&g);
     o.min_bp = bp[1];
-    CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, 40, C, &d.plda, &o, NULL), 0);
+    CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, NULL, 40, C, &d.plda, &o, NULL), 0);
     CHECK_INT(g.n_bins, 3); /* as many letters as that are enough */
     CHECK_INT(g.n_small, 1);
     for (size_t i = 0; i < 36; i++) {
@@ -254,11 +256,11 @@ static void test_sizes_and_zeros(void)
     dnas_graph_bin_release(&g);
     o.min_bp = 0;
     o.min_size = 9;
-    CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, 40, C, &d.plda, &o, NULL), 0);
+    CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, NULL, 40, C, &d.plda, &o, NULL), 0);
     CHECK_INT(g.n_bins, 4);
     dnas_graph_bin_release(&g);
     o.min_size = 10;
-    CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, 40, C, &d.plda, &o, NULL), 0);
+    CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, NULL, 40, C, &d.plda, &o, NULL), 0);
     CHECK_INT(g.n_bins, 0);
     CHECK_INT(g.n_small, 4);
     dnas_graph_bin_release(&g);
@@ -279,7 +281,8 @@ static void test_ties_and_corners(void)
         for (size_t i = 0; i < 30; i++)
             d.x[i * C + c] = 5;
     for (size_t N = 0; N <= 30; N += N < 3 ? 1 : 27) {
-        CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, N, C, &d.plda, &all_pairs, NULL), 0);
+        CHECK_INT(dnas_graph_bin_run(&g, d.x, d.length_bp, NULL, N, C, &d.plda, &all_pairs, NULL),
+                  0);
         CHECK_INT(g.n_bins, N > 0);
         for (size_t i = 0; i < N; i++)
             CHECK_INT(g.label[i], 0);

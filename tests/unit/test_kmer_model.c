@@ -258,6 +258,8 @@ static double activated(double x, enum dnas_kmer_activation a)
         return tanh(x);
     case DNAS_KMER_GELU:
         return x / 2 * (1 + erf(x / sqrt(2)));
+    case DNAS_KMER_LEAKY_RELU:
+        return x > 0 ? x : 0.01 * x;
     case DNAS_KMER_LINEAR:
         break;
     }

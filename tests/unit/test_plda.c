@@ -101,7 +101,7 @@ static void add(struct stats *s, const struct model *m, const struct rows *r, si
 
     memset(s, 0, sizeof(*s));
     for (size_t i = from; i < to; i++) {
-        dnas_plda_sequence(&m->plda, one.p, one.h, r->x[i], r->length_bp[i]);
+        dnas_plda_sequence(&m->plda, one.p, one.h, r->x[i], r->length_bp[i], NULL);
         for (size_t c = 0; c < m->plda.stride; c++) {
             s->p[c] += one.p[c];
             s->h[c] += one.h[c];
@@ -155,7 +155,7 @@ static void test_evidence_of_extremes(void)
         m.plda.noise[c] = 1e-6;
         m.plda.noise_kb[c] = 0;
     }
-    dnas_plda_sequence(&m.plda, s.p, s.h, r.x[0], 1000000);
+    dnas_plda_sequence(&m.plda, s.p, s.h, r.x[0], 1000000, NULL);
     for (size_t c = 0; c < MAX_C; c++) {
         double q = 1 + 1e6 * 1e6 * 1e6;
 
@@ -175,7 +175,7 @@ static void test_direction(void)
     double want[MAX_C], norm = 0;
 
     draw(&m, &r, 19, 1, 11);
-    dnas_plda_direction(&m.plda, got, r.x[0], 2500);
+    dnas_plda_direction(&m.plda, got, r.x[0], 2500, NULL);
     for (size_t c = 0; c < 19; c++) {
         double b = (double)m.between[c];
 
@@ -185,7 +185,7 @@ static void test_direction(void)
     }
     for (size_t c = 0; c < 19; c++)
         CHECK_NEAR(got[c], want[c] / sqrt(norm), 1e-6);
-    dnas_plda_direction(&m.plda, got, none, 2500);
+    dnas_plda_direction(&m.plda, got, none, 2500, NULL);
     for (size_t c = 0; c < 19; c++)
         CHECK(got[c] == 0);
     dnas_plda_release(&m.plda);
@@ -199,8 +199,8 @@ static void test_length_of_nothing(void)
     struct stats a, b;
 
     draw(&m, &r, 5, 1, 13);
-    dnas_plda_sequence(&m.plda, a.p, a.h, r.x[0], 0);
-    dnas_plda_sequence(&m.plda, b.p, b.h, r.x[0], 1);
+    dnas_plda_sequence(&m.plda, a.p, a.h, r.x[0], 0, NULL);
+    dnas_plda_sequence(&m.plda, b.p, b.h, r.x[0], 1, NULL);
     CHECK(memcmp(a.p, b.p, 16 * sizeof(double)) == 0 && a.p[0] > 0 && isfinite(a.p[0]));
     CHECK(a.p[5] == 0 && a.h[15] == 0);
     dnas_plda_release(&m.plda);
