@@ -1,24 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * bert.c - the network of DNABERT-2 and DNABERT-S.  Contract: bert.h.
+ * bert.c - the network of DNABERT-2 and DNABERT-S, to be run.  Contract: bert.h.
  */
 #include "common/bert.h"
 
-#include <errno.h>
-#include <jansson.h>
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
-#include "common/io.h"
-#include "common/weights.h"
+#include "common/bert_net.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
 
-#define MAX_CONFIG ((size_t)1 << 20)
-#define MAX_TOKENIZER ((size_t)64 << 20)
 /* Rows of the feed-forward part at a time: its width is 8 C, so a whole
  * sequence of it would be most of a thread's memory. */
 #define FEED_ROWS 512
@@ -28,19 +20,15 @@ struct narrow {
     uint16_t *qkv_w, *out_w, *gated_w, *down_w;
 };
 
-struct dnas_bert {
-    struct dnas_bert_shape shape;
-    enum dnas_bert_precision precision;
-    struct dnas_weights *weights;
-    struct dnas_bpe *bpe;
-    char *tokenizer_json;
+struct bert {
+    struct dnas_network network;
     struct dnas_bert_weights w; /* views of the mapped file */
     struct narrow *narrow;      /* [L] */
     float *slopes;              /* [H] */
-    char hash[DNAS_WEIGHTS_HASH_SIZE];
 };
 
-struct dnas_bert_run {
+struct run {
+    struct dnas_network_run base;
     size_t T; /* that there is room for */
     float *x, *qkv, *mixed, *scratch;
     float *wide, *gated; /* [FEED_ROWS,2F] [FEED_ROWS,F] */
@@ -48,193 +36,56 @@ struct dnas_bert_run {
     uint64_t n_scores;
 };
 
+static struct bert *bert_of(struct dnas_network *n)
+{
+    return (struct bert *)n;
+}
+
+static const struct bert *view_of(const struct dnas_network *n)
+{
+    return (const struct bert *)n;
+}
+
 /* ---- opening ---- */
 
-static int positive(const json_t *config, const char *key, size_t max, size_t *out,
-                    struct dnas_err *err)
+static int parse_shape(struct dnas_shape *s, const json_t *config, struct dnas_err *err)
 {
-    const json_t *v = json_object_get(config, key);
-
-    if (!json_is_integer(v) || json_integer_value(v) < 1 || (uint64_t)json_integer_value(v) > max)
-        return dnas_err_set(err, "the config has no '%s' from 1 to %zu", key, max);
-    *out = (size_t)json_integer_value(v);
-    return 0;
-}
-
-/* A member that, where it is there, must have this value. */
-static int only(const json_t *config, const char *key, const char *value, struct dnas_err *err)
-{
-    const json_t *v = json_object_get(config, key);
-
-    if (v && (!json_is_string(v) || strcmp(json_string_value(v), value) != 0))
-        return dnas_err_set(err, "the config asks for another network: its '%s' is not \"%s\"", key,
-                            value);
-    return 0;
-}
-
-static int parse_shape(struct dnas_bert_shape *s, const json_t *config, struct dnas_err *err)
-{
-    const json_t *eps = json_object_get(config, "layer_norm_eps");
-
-    if (!json_is_object(config))
-        return dnas_err_set(err, "the config is not a JSON object");
-    if (only(config, "model_type", "bert", err) != 0 ||
-        only(config, "hidden_act", "gelu", err) != 0 ||
-        only(config, "position_embedding_type", "alibi", err) != 0)
+    if (dnas_config_only(config, "hidden_act", "gelu", err) != 0 ||
+        dnas_config_only(config, "position_embedding_type", "alibi", err) != 0)
         return -1;
-    if (positive(config, "num_hidden_layers", 1000, &s->L, err) != 0 ||
-        positive(config, "hidden_size", 1 << 16, &s->C, err) != 0 ||
-        positive(config, "num_attention_heads", 1 << 12, &s->H, err) != 0 ||
-        positive(config, "intermediate_size", 1 << 18, &s->F, err) != 0 ||
-        positive(config, "vocab_size", 65536, &s->V, err) != 0)
+    if (dnas_config_size(&s->L, config, "num_hidden_layers", 1000, err) != 0 ||
+        dnas_config_size(&s->C, config, "hidden_size", 1 << 16, err) != 0 ||
+        dnas_config_size(&s->H, config, "num_attention_heads", 1 << 12, err) != 0 ||
+        dnas_config_size(&s->F, config, "intermediate_size", 1 << 18, err) != 0 ||
+        dnas_config_size(&s->V, config, "vocab_size", 65536, err) != 0)
         return -1;
     if (s->C % s->H != 0)
         return dnas_err_set(err, "the config has %zu channels, which %zu heads do not divide", s->C,
                             s->H);
-    s->eps = eps ? (float)json_number_value(eps) : 1e-12f;
-    if (!(s->eps > 0 && s->eps < 1))
-        return dnas_err_set(err, "the config's 'layer_norm_eps' is not between 0 and 1");
-    return 0;
+    return dnas_config_eps(&s->eps, config, "layer_norm_eps", 1e-12f, err);
 }
 
-/* The tensors that the network uses, taken one by one and ticked off. */
-struct taking {
-    struct dnas_weights *w;
-    char *prefix;
-    const char **names; /* without the prefix */
-    size_t n, cap;
-};
-
-static int take(struct taking *t, const struct dnas_bert_tensor *want, struct dnas_err *err)
+static struct dnas_network *parse(const json_t *config, struct dnas_err *err)
 {
-    char *name = dnas_xstrdup(want->name);
-    const struct dnas_tensor *x = dnas_weights_find(t->w, t->prefix, name);
+    struct bert *b;
+    struct dnas_shape shape;
 
-    t->names = dnas_xgrow(t->names, &t->cap, t->n + 1, sizeof(*t->names));
-    t->names[t->n++] = name;
-    if (!x)
-        return dnas_err_set(err, "the tensor '%s%s' is missing", t->prefix, name);
-    if (x->n_dims != (want->columns ? 2 : 1) || x->shape[0] != want->rows ||
-        (want->columns && x->shape[1] != want->columns))
-        return dnas_err_set(err, "the tensor '%s' does not have the shape that the config gives it",
-                            x->name);
-    if (dnas_tensor_check_finite(t->w, x, err) != 0)
-        return -1;
-    *want->field = dnas_tensor_f32(t->w, x, err);
-    return *want->field ? 0 : -1;
+    if (parse_shape(&shape, config, err) != 0)
+        return NULL;
+    b = dnas_xzalloc(1, sizeof(*b));
+    b->network.shape = shape;
+    b->w.layers = dnas_xzalloc(shape.L, sizeof(*b->w.layers));
+    return &b->network;
 }
 
-static bool was_taken(const struct taking *t, const char *name)
+static size_t n_tensors(const struct dnas_network *n)
 {
-    size_t n = strlen(t->prefix);
-
-    if (strncmp(name, t->prefix, n) != 0)
-        return false;
-    for (size_t i = 0; i < t->n; i++)
-        if (strcmp(t->names[i], name + n) == 0)
-            return true;
-    return false;
+    return dnas_bert_n_tensors(&n->shape);
 }
 
-/* A tensor that nobody takes is an error, but for the heads of other tasks. */
-static int refuse_surplus(const struct taking *t, struct dnas_err *err)
+static void tensor(struct dnas_layout_tensor *out, struct dnas_network *n, size_t i)
 {
-    static const char *const heads[] = {"pooler.dense.", "cls.predictions."};
-
-    for (size_t i = 0; i < dnas_weights_n(t->w); i++) {
-        const char *name = dnas_weights_tensor(t->w, i)->name;
-        bool known = was_taken(t, name);
-
-        for (size_t k = 0; k < 2; k++)
-            known |= strstr(name, heads[k]) != NULL;
-        if (!known)
-            return dnas_err_set(err, "the tensor '%s' is not one of this network's", name);
-    }
-    return 0;
-}
-
-static int take_all(struct dnas_bert *b, struct dnas_err *err)
-{
-    struct taking t = {.w = b->weights};
-    size_t n = dnas_bert_n_tensors(&b->shape), i = 0;
-    int status = -1;
-
-    t.prefix = dnas_weights_prefix(b->weights, "embeddings.word_embeddings.weight", err);
-    if (!t.prefix)
-        return -1;
-    b->w.layers = dnas_xzalloc(b->shape.L, sizeof(*b->w.layers));
-    for (; i < n; i++) {
-        struct dnas_bert_tensor want;
-
-        dnas_bert_get_tensor(&want, &b->shape, &b->w, i);
-        if (take(&t, &want, err) != 0)
-            break;
-    }
-    if (i == n && refuse_surplus(&t, err) == 0)
-        status = dnas_weights_hash(b->weights, b->hash, t.prefix, t.names, t.n, err);
-    for (i = 0; i < t.n; i++)
-        free((char *)t.names[i]);
-    free(t.names);
-    free(t.prefix);
-    return status;
-}
-
-/* config.json of a folder, or the metadata's "config". */
-static json_t *read_config(const struct dnas_bert *b, const char *path, bool is_folder,
-                           struct dnas_err *err)
-{
-    char *file = dnas_xasprintf("%s/config.json", path);
-    const char *inside = dnas_weights_metadata(b->weights, "config");
-    json_error_t why;
-    json_t *config = NULL;
-    char *text = NULL;
-    size_t n;
-
-    if (is_folder) {
-        text = dnas_read_file(file, MAX_CONFIG, &n, err);
-        if (text && !(config = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why)))
-            dnas_err_set(err, "%s: is not JSON: %s", file, why.text);
-    } else if (!inside) {
-        dnas_err_set(err, "%s: its metadata have no 'config': name the folder with config.json",
-                     path);
-    } else if (!(config = json_loads(inside, JSON_REJECT_DUPLICATES, &why))) {
-        dnas_err_set(err, "%s: its 'config' is not JSON: %s", path, why.text);
-    }
-    free(text);
-    free(file);
-    return config;
-}
-
-static int read_tokenizer(struct dnas_bert *b, const char *path, bool is_folder,
-                          struct dnas_err *err)
-{
-    char *file = is_folder ? dnas_xasprintf("%s/tokenizer.json", path) : dnas_xstrdup(path);
-    const char *inside = is_folder ? NULL : dnas_weights_metadata(b->weights, "tokenizer");
-    struct dnas_err why = {""};
-    struct stat st;
-    int status = 0;
-    size_t n;
-
-    if (inside)
-        b->tokenizer_json = dnas_xstrdup(inside);
-    else if (is_folder && stat(file, &st) == 0 &&
-             !(b->tokenizer_json = dnas_read_file(file, MAX_TOKENIZER, &n, err)))
-        status = -1;
-    if (b->tokenizer_json) {
-        b->bpe = dnas_bpe_load_mem(b->tokenizer_json, strlen(b->tokenizer_json), &why);
-        if (!b->bpe)
-            status = dnas_err_set(err, "%s: %s", file, why.msg);
-        else if (dnas_bpe_size(b->bpe) > b->shape.V)
-            status = dnas_err_set(err, "%s: its tokenizer has %zu tokens, its network %zu", path,
-                                  dnas_bpe_size(b->bpe), b->shape.V);
-    }
-    free(file);
-    return status;
-}
-
-bool dnas_bert_has_bf16(void)
-{
-    return dnas_cpu_has_bf16() != 0;
+    dnas_bert_get_tensor(out, &n->shape, &bert_of(n)->w, i);
 }
 
 static uint16_t *narrowed(const float *w, size_t n)
@@ -245,11 +96,11 @@ static uint16_t *narrowed(const float *w, size_t n)
     return to;
 }
 
-static void narrow_layers(struct dnas_bert *b)
+static void narrow_layers(struct bert *b)
 {
-    size_t C = b->shape.C, F = b->shape.F;
+    size_t C = b->network.shape.C, F = b->network.shape.F;
 
-    for (size_t l = 0; l < b->shape.L; l++) {
+    for (size_t l = 0; l < b->network.shape.L; l++) {
         const struct dnas_bert_layer *y = &b->w.layers[l];
         struct narrow *to = &b->narrow[l];
 
@@ -260,93 +111,30 @@ static void narrow_layers(struct dnas_bert *b)
     }
 }
 
-/* Whether oneDNN multiplies bf16 here at all: tried once. */
-static int check_bf16(struct dnas_err *err)
+static void prepare(struct dnas_network *n)
 {
-    uint16_t one[2] = {0x3f80, 0x3f80};
-    float out;
+    struct bert *b = bert_of(n);
 
-    if (dnas_cpu_matmul_bf16(&out, one, one, 1, 1, 2) == 0)
-        return 0;
-    return dnas_err_set(err, "this processor has no products of bf16: use --precision f32");
-}
-
-struct dnas_bert *dnas_bert_open(const char *path, enum dnas_bert_precision precision,
-                                 struct dnas_err *err)
-{
-    struct dnas_bert *b = dnas_xzalloc(1, sizeof(*b));
-    struct dnas_err why = {""};
-    json_t *config = NULL;
-    struct stat st;
-    bool is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-    int status = -1;
-
-    b->precision = precision;
-    if (precision == DNAS_BERT_F32 || check_bf16(err) == 0)
-        b->weights = dnas_weights_open(path, err);
-    if (b->weights)
-        config = read_config(b, path, is_folder, err);
-    if (config) {
-        if (parse_shape(&b->shape, config, &why) != 0 || take_all(b, &why) != 0)
-            dnas_err_set(err, "%s: %s", path, why.msg);
-        else
-            status = read_tokenizer(b, path, is_folder, err);
-    }
-    json_decref(config);
-    if (status != 0) {
-        dnas_bert_close(b);
-        return NULL;
-    }
-    b->narrow = dnas_xzalloc(b->shape.L, sizeof(*b->narrow));
-    if (precision == DNAS_BERT_BF16)
+    b->narrow = dnas_xzalloc(n->shape.L, sizeof(*b->narrow));
+    if (n->precision == DNAS_PRECISION_BF16)
         narrow_layers(b);
-    b->slopes = dnas_xalloc(b->shape.H, sizeof(*b->slopes));
-    dnas_bert_slopes(b->slopes, b->shape.H);
-    return b;
+    b->slopes = dnas_xalloc(n->shape.H, sizeof(*b->slopes));
+    dnas_bert_slopes(b->slopes, n->shape.H);
 }
 
-void dnas_bert_close(struct dnas_bert *b)
+static void release(struct dnas_network *n)
 {
-    if (!b)
-        return;
-    for (size_t l = 0; b->narrow && l < b->shape.L; l++) {
+    struct bert *b = bert_of(n);
+
+    for (size_t l = 0; b->narrow && l < n->shape.L; l++) {
         free(b->narrow[l].qkv_w);
         free(b->narrow[l].out_w);
         free(b->narrow[l].gated_w);
         free(b->narrow[l].down_w);
     }
-    dnas_weights_close(b->weights);
-    dnas_bpe_free(b->bpe);
-    free(b->tokenizer_json);
     free(b->w.layers);
     free(b->narrow);
     free(b->slopes);
-    free(b);
-}
-
-const struct dnas_bert_shape *dnas_bert_get_shape(const struct dnas_bert *b)
-{
-    return &b->shape;
-}
-
-const struct dnas_bert_weights *dnas_bert_get_weights(const struct dnas_bert *b)
-{
-    return &b->w;
-}
-
-const struct dnas_bpe *dnas_bert_tokenizer(const struct dnas_bert *b)
-{
-    return b->bpe;
-}
-
-const char *dnas_bert_tokenizer_json(const struct dnas_bert *b)
-{
-    return b->tokenizer_json;
-}
-
-const char *dnas_bert_hash(const struct dnas_bert *b)
-{
-    return b->hash;
 }
 
 void dnas_bert_slopes(float *slopes, size_t H)
@@ -364,19 +152,19 @@ void dnas_bert_slopes(float *slopes, size_t H)
 
 /* ---- running ---- */
 
-struct dnas_bert_run *dnas_bert_run_new(const struct dnas_bert *b)
+static struct dnas_network_run *run_new(const struct dnas_network *n)
 {
-    struct dnas_bert_run *run = dnas_xzalloc(1, sizeof(*run));
+    struct run *run = dnas_xzalloc(1, sizeof(*run));
+    size_t C = n->shape.C, F = n->shape.F;
 
-    run->wide = dnas_xalloc64(FEED_ROWS * 2 * b->shape.F, sizeof(*run->wide));
-    run->gated = dnas_xalloc64(FEED_ROWS * b->shape.F, sizeof(*run->gated));
-    if (b->precision == DNAS_BERT_BF16)
-        run->narrow = dnas_xalloc64(FEED_ROWS * (b->shape.F > b->shape.C ? b->shape.F : b->shape.C),
-                                    sizeof(*run->narrow));
-    return run;
+    run->wide = dnas_xalloc64(FEED_ROWS * 2 * F, sizeof(*run->wide));
+    run->gated = dnas_xalloc64(FEED_ROWS * F, sizeof(*run->gated));
+    if (n->precision == DNAS_PRECISION_BF16)
+        run->narrow = dnas_xalloc64(FEED_ROWS * (F > C ? F : C), sizeof(*run->narrow));
+    return &run->base;
 }
 
-static void free_buffers(struct dnas_bert_run *run)
+static void free_buffers(struct run *run)
 {
     free(run->x);
     free(run->qkv);
@@ -384,10 +172,10 @@ static void free_buffers(struct dnas_bert_run *run)
     free(run->scratch);
 }
 
-void dnas_bert_run_free(struct dnas_bert_run *run)
+static void run_free(struct dnas_network_run *base)
 {
-    if (!run)
-        return;
+    struct run *run = (struct run *)base;
+
     free_buffers(run);
     free(run->wide);
     free(run->gated);
@@ -395,7 +183,7 @@ void dnas_bert_run_free(struct dnas_bert_run *run)
     free(run);
 }
 
-static void make_room(struct dnas_bert_run *run, const struct dnas_bert_shape *s, size_t T)
+static void make_room(struct run *run, const struct dnas_shape *s, size_t T)
 {
     if (T <= run->T)
         return;
@@ -409,7 +197,7 @@ static void make_room(struct dnas_bert_run *run, const struct dnas_bert_shape *s
 
 /* out = y w^T + bias + residual in the network's precision; w16 is w in bf16.
  * In bf16 some rows at a time: their copy is then small. */
-static void product(struct dnas_bert_run *run, float *out, const float *y, const float *w,
+static void product(struct run *run, float *out, const float *y, const float *w,
                     const uint16_t *w16, const float *bias, const float *residual, size_t N,
                     size_t O, size_t I)
 {
@@ -428,27 +216,26 @@ static void product(struct dnas_bert_run *run, float *out, const float *y, const
 }
 
 /* x <- norm(attention(x) + x); qkv's room serves for the sum, too. */
-static void attend(const struct dnas_bert *b, size_t l, struct dnas_bert_run *run, size_t T,
-                   int skip)
+static void attend(const struct bert *b, size_t l, struct run *run, size_t T, int skip)
 {
     const struct dnas_bert_layer *y = &b->w.layers[l];
     const struct narrow *n = &b->narrow[l];
-    size_t C = b->shape.C;
+    size_t C = b->network.shape.C;
 
     product(run, run->qkv, run->x, y->qkv_w, n->qkv_w, y->qkv_b, NULL, T, 3 * C, C);
     dnas_cpu_attention_fwd(run->mixed, NULL, NULL, &run->n_scores, run->qkv, b->slopes, T, C,
-                           b->shape.H, skip, run->scratch);
+                           b->network.shape.H, skip, run->scratch);
     product(run, run->qkv, run->mixed, y->out_w, n->out_w, y->out_b, run->x, T, C, C);
     dnas_cpu_layernorm_fwd(run->x, NULL, NULL, run->qkv, NULL, y->norm1_w, y->norm1_b, T, C,
-                           b->shape.eps);
+                           b->network.shape.eps);
 }
 
 /* x <- norm(down(gelu(z) gate) + x), some rows at a time. */
-static void feed_forward(const struct dnas_bert *b, size_t l, struct dnas_bert_run *run, size_t T)
+static void feed_forward(const struct bert *b, size_t l, struct run *run, size_t T)
 {
     const struct dnas_bert_layer *y = &b->w.layers[l];
     const struct narrow *narrow = &b->narrow[l];
-    size_t C = b->shape.C, F = b->shape.F;
+    size_t C = b->network.shape.C, F = b->network.shape.F;
 
     for (size_t from = 0; from < T; from += FEED_ROWS) {
         size_t n = T - from < FEED_ROWS ? T - from : FEED_ROWS;
@@ -458,14 +245,16 @@ static void feed_forward(const struct dnas_bert *b, size_t l, struct dnas_bert_r
         dnas_cpu_geglu_fwd(run->gated, run->wide, n, F);
         product(run, sum, run->gated, y->down_w, narrow->down_w, y->down_b, x, n, C, F);
         dnas_cpu_layernorm_fwd(x, NULL, NULL, sum, NULL, y->norm2_w, y->norm2_b, n, C,
-                               b->shape.eps);
+                               b->network.shape.eps);
     }
 }
 
-const float *dnas_bert_forward(const struct dnas_bert *b, struct dnas_bert_run *run,
-                               const uint16_t *ids, size_t T, int skip)
+static const float *forward(const struct dnas_network *n, struct dnas_network_run *base,
+                            const uint16_t *ids, size_t T, int skip)
 {
-    const struct dnas_bert_shape *s = &b->shape;
+    const struct bert *b = view_of(n);
+    struct run *run = (struct run *)base;
+    const struct dnas_shape *s = &n->shape;
 
     if (T == 0)
         return run->x;
@@ -480,19 +269,37 @@ const float *dnas_bert_forward(const struct dnas_bert *b, struct dnas_bert_run *
     return run->x;
 }
 
-uint64_t dnas_bert_n_scores(const struct dnas_bert_run *run)
+uint64_t dnas_bert_n_scores(const struct dnas_network_run *run)
 {
-    return run->n_scores;
+    return ((const struct run *)run)->n_scores;
 }
 
-int dnas_bert_check_ids(const struct dnas_bert *b, const uint16_t *ids, size_t T,
-                        struct dnas_err *err)
-{
-    for (size_t t = 0; t < T; t++)
-        if (ids[t] >= b->shape.V)
-            return dnas_err_set(err,
-                                "token %zu is number %u of a vocabulary of %zu: another "
-                                "tokenizer made it",
-                                t + 1, ids[t], b->shape.V);
-    return 0;
-}
+static const char *const surplus[] = {"pooler.dense.", "cls.predictions.", NULL};
+
+const struct dnas_backbone dnas_bert = {
+    .name = "bert",
+    .model_type = "bert",
+    .first_tensor = "embeddings.word_embeddings.weight",
+    .surplus = surplus,
+    .parse = parse,
+    .n_tensors = n_tensors,
+    .tensor = tensor,
+    .prepare = prepare,
+    .release = release,
+    .run_new = run_new,
+    .run_free = run_free,
+    .forward = forward,
+    .mlm_prefix = "bert.",
+    .net_new = dnas_bert_net_new,
+    .net_release = dnas_bert_net_release,
+    .config = dnas_bert_net_config,
+    .n_slots = dnas_bert_net_n_slots,
+    .tape_bytes = dnas_bert_tape_bytes,
+    .tape_new = dnas_bert_tape_new,
+    .tape_free = dnas_bert_tape_free,
+    .embed = dnas_bert_tape_embed,
+    .input = dnas_bert_tape_input,
+    .tape_forward = dnas_bert_tape_forward,
+    .backward = dnas_bert_tape_backward,
+    .backward_embed = dnas_bert_tape_backward_embed,
+};

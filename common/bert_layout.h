@@ -8,15 +8,11 @@
 
 #include <stddef.h>
 
+#include "common/layout.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* L layers, C channels, H heads, F gated width, V tokens. */
-struct dnas_bert_shape {
-    size_t L, C, H, F, V;
-    float eps; /* of the layer norms */
-};
 
 struct dnas_bert_layer {
     const float *qkv_w, *qkv_b; /* [3C,C] [3C] */
@@ -34,27 +30,9 @@ struct dnas_bert_weights {
     struct dnas_bert_layer *layers; /* [L] */
 };
 
-enum dnas_bert_role {
-    DNAS_BERT_TABLE,
-    DNAS_BERT_MATRIX,
-    DNAS_BERT_BIAS,
-    DNAS_BERT_NORM,
-};
-
-#define DNAS_BERT_NAME_SIZE 80
-
-struct dnas_bert_tensor {
-    char name[DNAS_BERT_NAME_SIZE]; /* Hugging Face's, without a prefix */
-    size_t rows, columns;           /* columns of 0: one dimension */
-    size_t n;                       /* elements */
-    enum dnas_bert_role role;
-    size_t layer;        /* L for those before the layers */
-    const float **field; /* where a struct dnas_bert_weights points to it; NULL without one */
-};
-
-size_t dnas_bert_n_tensors(const struct dnas_bert_shape *s);
+size_t dnas_bert_n_tensors(const struct dnas_shape *s);
 /* Tensor i of 0..n-1, in the order of a forward pass; w NULL: no field. */
-void dnas_bert_get_tensor(struct dnas_bert_tensor *out, const struct dnas_bert_shape *s,
+void dnas_bert_get_tensor(struct dnas_layout_tensor *out, const struct dnas_shape *s,
                           struct dnas_bert_weights *w, size_t i);
 
 #ifdef __cplusplus

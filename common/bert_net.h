@@ -1,134 +1,49 @@
 /* SPDX-License-Identifier: MIT
  *
- * bert_net.h - DNABERT-2's network as it is trained: parameters and gradients
- * in one flat array each, forward with what backward needs, and backward.
+ * bert_net.h - DNABERT-2's network as it is trained: what backbone.h asks for.
  *
- * Zhou et al. 2024 (DNABERT-S); bert.h is the same network, only to be run.
+ * Zhou et al. 2024 (DNABERT-S).
  */
 #ifndef DNAS_BERT_NET_H
 #define DNAS_BERT_NET_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <jansson.h>
 
-#include "common/bert.h"
-#include "common/threads.h"
-#include "common/weights.h"
+#include "common/bert_layout.h"
+#include "common/net.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* ---- parameters ---- */
-
-enum dnas_net_part {
-    DNAS_NET_ENCODER,
-    DNAS_NET_HEAD, /* the contrastive head: "head.0.weight", "head.2.weight" */
-    DNAS_NET_MLM,  /* "cls.predictions....", whose decoder is the table of words */
-};
-
-/* The heads beside the encoder.  P: outputs of the contrastive head, which is
- * Linear(C,C), ReLU, Linear(C,P) without biases; 0: none. */
-struct dnas_net_heads {
-    size_t P;
-    bool mlm;
-};
-
-struct dnas_net_tensor {
-    struct dnas_bert_tensor tensor;
-    enum dnas_net_part part;
-    size_t at; /* of its first element in w and g; a multiple of 16 */
-};
-
 struct dnas_bert_net {
-    struct dnas_bert_shape shape;
-    struct dnas_net_heads heads;
-    size_t n;     /* elements of w and of g, with the few 0 between tensors */
-    float *w, *g; /* [n]  parameters, gradients; the caller may write both */
-    size_t n_tensors;
-    struct dnas_net_tensor *tensors;
-    struct dnas_bert_weights view; /* of w */
-    const float *head0, *head2;    /* [C,C] [P,C]; NULL without the head */
-    const float *mlm_dense_w, *mlm_dense_b, *mlm_norm_w, *mlm_norm_b; /* [C,C] [C] [C] [C] */
-    const float *mlm_bias;                                            /* [V] */
-    float *slopes;                                                    /* [H] */
+    struct dnas_net net;
+    struct dnas_bert_weights view; /* of net.w */
+    float *slopes;                 /* [H] */
 };
 
-/* All parameters and gradients 0. */
-struct dnas_bert_net *dnas_bert_net_new(const struct dnas_bert_shape *shape,
-                                        const struct dnas_net_heads *heads);
-/* NULL is fine. */
-void dnas_bert_net_free(struct dnas_bert_net *net);
+const struct dnas_bert_net *dnas_bert_net(const struct dnas_net *net);
 
-/* Draws the parameters: matrices and tables N(0, 0.02), biases 0, layer norms 1
- * and 0, the contrastive head uniform on +-1/sqrt(C) (PyTorch's Linear).  With
- * encoder false the heads alone. */
-void dnas_bert_net_init(struct dnas_bert_net *net, uint64_t seed, bool encoder);
-/* Copies the encoder of an opened model of the same shape (else a bug). */
-void dnas_bert_net_copy(struct dnas_bert_net *net, const struct dnas_bert *b);
-/* Copies every tensor of net called prefix + its name out of w; -1 with a
- * sentence for one that is missing or of another shape. */
-int dnas_bert_net_read(float *to, const struct dnas_bert_net *net, struct dnas_weights *w,
-                       const char *prefix, struct dnas_err *err);
-/* The gradient of a parameter that a view points to. */
-float *dnas_bert_net_grad(const struct dnas_bert_net *net, const float *w);
-/* The number of real parameters. */
-size_t dnas_bert_net_size(const struct dnas_bert_net *net);
-/* NULL, or the name of the first tensor of x, f32 [n], with a value that is not finite. */
-const char *dnas_bert_net_not_finite(const struct dnas_bert_net *net, const float *x);
+struct dnas_net *dnas_bert_net_new(const struct dnas_shape *shape, const struct dnas_network *like,
+                                   const struct dnas_net_heads *heads);
+void dnas_bert_net_release(struct dnas_net *net);
+json_t *dnas_bert_net_config(const struct dnas_net *net);
+size_t dnas_bert_net_n_slots(const struct dnas_net *net);
 
-/* ---- a sequence through the network ---- */
-
-/* Chance in a step; drop is the rate times 65536, 0: no dropout. */
-struct dnas_dropout {
-    uint32_t drop, step, row;
-    uint64_t seed;
-};
-
-/* One thread's memory for a sequence of at most max_T tokens; with_backward: for
- * all layers (about (8 C + 2 F) L floats a token), else for one. */
-struct dnas_bert_tape;
-struct dnas_bert_tape *dnas_bert_tape_new(const struct dnas_bert_net *net, size_t max_T,
-                                          bool with_backward);
-/* NULL is fine. */
-void dnas_bert_tape_free(struct dnas_bert_tape *t);
-/* Bytes of such a tape. */
-uint64_t dnas_bert_tape_bytes(const struct dnas_bert_shape *s, size_t max_T, bool with_backward);
-
-/* The input of layer 0: embeddings, layer norm, dropout. */
-void dnas_bert_tape_embed(struct dnas_bert_tape *t, const uint16_t *ids, size_t T,
+/* With backward a tape takes about (8 C + 2 F) L floats a token. */
+uint64_t dnas_bert_tape_bytes(const struct dnas_net *net, size_t max_T, bool with_backward);
+struct dnas_tape *dnas_bert_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward);
+void dnas_bert_tape_free(struct dnas_tape *tape);
+void dnas_bert_tape_embed(struct dnas_tape *tape, const uint16_t *ids, size_t T,
                           const struct dnas_dropout *chance);
-/* Where the input of layer l goes, f32 [max_T,C], for callers that make it. */
-float *dnas_bert_tape_input(struct dnas_bert_tape *t, size_t l);
-/* Runs layers from..to-1 on T tokens; the result f32 [T,C] lives until the next
- * call.  The bits depend on the input, the parameters and chance alone. */
-const float *dnas_bert_tape_forward(struct dnas_bert_tape *t, size_t from, size_t to, size_t T,
+float *dnas_bert_tape_input(struct dnas_tape *tape, size_t l);
+const float *dnas_bert_tape_forward(struct dnas_tape *tape, size_t from, size_t to, size_t T,
                                     const struct dnas_dropout *chance);
-
-/* Whose turn it is to add to the gradients. */
-struct dnas_bert_order {
-    struct dnas_turns *turns; /* of dnas_bert_n_slots(); NULL: one task */
-    size_t task;
-};
-size_t dnas_bert_n_slots(const struct dnas_bert_net *net);
-/* The slot of the MLM head's gradients. */
-size_t dnas_bert_mlm_slot(const struct dnas_bert_net *net);
-
-/* Backward through layers to-1..from, which the tape has just run forward: dx,
- * f32 [T,C], the gradient of their result, becomes that of their input; the
- * gradients of the parameters are added to net->g. */
-void dnas_bert_tape_backward(struct dnas_bert_tape *t, float *dx, size_t from, size_t to, size_t T,
-                             const struct dnas_dropout *chance,
-                             const struct dnas_bert_order *order);
-/* Backward through the embedding; dx is spoilt.  freeze_first: row 0 of the table
- * has no gradient. */
-void dnas_bert_tape_backward_embed(struct dnas_bert_tape *t, float *dx, const uint16_t *ids,
-                                   size_t T, bool freeze_first, const struct dnas_dropout *chance,
-                                   const struct dnas_bert_order *order);
-/* Operations of the matrix products and attention scores that ran so far on t,
- * a multiplication and an addition being two. */
-uint64_t dnas_bert_tape_flop(const struct dnas_bert_tape *t);
+void dnas_bert_tape_backward(struct dnas_tape *tape, float *dx, size_t from, size_t to, size_t T,
+                             const struct dnas_dropout *chance, const struct dnas_net_order *order);
+void dnas_bert_tape_backward_embed(struct dnas_tape *tape, float *dx, const uint16_t *ids, size_t T,
+                                   bool freeze_first, const struct dnas_dropout *chance,
+                                   const struct dnas_net_order *order);
 
 #ifdef __cplusplus
 }

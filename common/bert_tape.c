@@ -29,8 +29,9 @@ struct kept {
     float *wide;          /* [T,2F] */
 };
 
-struct dnas_bert_tape {
-    const struct dnas_bert_net *net;
+struct tape {
+    struct dnas_tape base;
+    const struct dnas_bert_net *bert;
     size_t max_T;
     bool with_backward;
     float *x;             /* [L + 1][max_T,C] inputs of the layers; without backward one */
@@ -41,7 +42,6 @@ struct dnas_bert_tape {
     float *d_sum;         /* [max_T,C] */
     float *d_middle;      /* [max_T,C] */
     float *d_wide;        /* [max_T, 3C or 2F] */
-    uint64_t flop;
     char *memory;
 };
 
@@ -64,8 +64,7 @@ static void *carve(struct carving *c, uint64_t n, size_t size)
     return p;
 }
 
-static void carve_layer(struct kept *k, struct carving *c, const struct dnas_bert_shape *s,
-                        size_t T)
+static void carve_layer(struct kept *k, struct carving *c, const struct dnas_shape *s, size_t T)
 {
     size_t f = sizeof(float);
 
@@ -83,8 +82,8 @@ static void carve_layer(struct kept *k, struct carving *c, const struct dnas_ber
     k->wide = carve(c, T * 2 * s->F, f);
 }
 
-static void carve_tape(struct dnas_bert_tape *t, struct kept *kept, struct carving *c,
-                       const struct dnas_bert_shape *s, size_t T, bool with_backward)
+static void carve_tape(struct tape *t, struct kept *kept, struct carving *c,
+                       const struct dnas_shape *s, size_t T, bool with_backward)
 {
     size_t f = sizeof(float), attention = dnas_cpu_attention_scratch(T, s->C / s->H);
 
@@ -104,9 +103,10 @@ static void carve_tape(struct dnas_bert_tape *t, struct kept *kept, struct carvi
     t->d_wide = carve(c, T * (3 * s->C > 2 * s->F ? 3 * s->C : 2 * s->F), f);
 }
 
-uint64_t dnas_bert_tape_bytes(const struct dnas_bert_shape *s, size_t max_T, bool with_backward)
+uint64_t dnas_bert_tape_bytes(const struct dnas_net *net, size_t max_T, bool with_backward)
 {
-    struct dnas_bert_tape tape = {0};
+    const struct dnas_shape *s = &net->shape;
+    struct tape tape = {.max_T = 0};
     struct kept *kept = dnas_xzalloc(s->L, sizeof(*kept));
     struct carving c = {NULL, 0};
 
@@ -115,42 +115,47 @@ uint64_t dnas_bert_tape_bytes(const struct dnas_bert_shape *s, size_t max_T, boo
     return c.used;
 }
 
-struct dnas_bert_tape *dnas_bert_tape_new(const struct dnas_bert_net *net, size_t max_T,
-                                          bool with_backward)
+struct dnas_tape *dnas_bert_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward)
 {
-    struct dnas_bert_tape *t = dnas_xzalloc(1, sizeof(*t));
+    struct tape *t = dnas_xzalloc(1, sizeof(*t));
     struct carving c = {NULL, 0};
 
-    t->net = net;
+    t->bert = dnas_bert_net(net);
     t->max_T = max_T;
     t->with_backward = with_backward;
     t->kept = dnas_xzalloc(net->shape.L, sizeof(*t->kept));
-    t->memory = dnas_xalloc64(dnas_bert_tape_bytes(&net->shape, max_T, with_backward), 1);
+    t->memory = dnas_xalloc64(dnas_bert_tape_bytes(net, max_T, with_backward), 1);
     c.base = t->memory;
     carve_tape(t, t->kept, &c, &net->shape, max_T, with_backward);
-    return t;
+    return &t->base;
 }
 
-void dnas_bert_tape_free(struct dnas_bert_tape *t)
+static struct tape *tape_of(struct dnas_tape *tape)
 {
-    if (!t)
-        return;
+    return (struct tape *)tape;
+}
+
+void dnas_bert_tape_free(struct dnas_tape *tape)
+{
+    struct tape *t = tape_of(tape);
+
     free(t->memory);
     free(t->kept);
     free(t);
 }
 
-uint64_t dnas_bert_tape_flop(const struct dnas_bert_tape *t)
+/* Where the input of layer l is. */
+static float *input(struct tape *t, size_t l)
 {
-    return t->flop;
+    return t->with_backward ? t->x + l * t->max_T * t->base.net->shape.C : t->x;
 }
 
-float *dnas_bert_tape_input(struct dnas_bert_tape *t, size_t l)
+float *dnas_bert_tape_input(struct dnas_tape *tape, size_t l)
 {
-    return t->with_backward ? t->x + l * t->max_T * t->net->shape.C : t->x;
+    return input(tape_of(tape), l);
 }
 
-static struct kept *kept_of(struct dnas_bert_tape *t, size_t l)
+static struct kept *kept_of(struct tape *t, size_t l)
 {
     return &t->kept[t->with_backward ? l : 0];
 }
@@ -168,26 +173,27 @@ static void drop_out(float *x, size_t n, size_t layer, enum place place,
         dnas_cpu_dropout(x, n, chance->drop, counter, key);
 }
 
-static void check_length(const struct dnas_bert_tape *t, size_t T)
+static void check_length(const struct tape *t, size_t T)
 {
     if (T > t->max_T)
         DNAS_BUG("%zu tokens on a tape for %zu", T, t->max_T);
 }
 
 /* out = y w^T + bias + residual, counted. */
-static void product(struct dnas_bert_tape *t, float *out, const float *y, const float *w,
-                    const float *bias, const float *residual, size_t N, size_t O, size_t I)
+static void product(struct tape *t, float *out, const float *y, const float *w, const float *bias,
+                    const float *residual, size_t N, size_t O, size_t I)
 {
     dnas_cpu_linear_fwd(out, y, w, bias, residual, N, O, I);
-    t->flop += 2 * (uint64_t)N * O * I;
+    t->base.flop += 2 * (uint64_t)N * O * I;
 }
 
-void dnas_bert_tape_embed(struct dnas_bert_tape *t, const uint16_t *ids, size_t T,
+void dnas_bert_tape_embed(struct dnas_tape *tape, const uint16_t *ids, size_t T,
                           const struct dnas_dropout *chance)
 {
-    const struct dnas_bert_shape *s = &t->net->shape;
-    const struct dnas_bert_weights *w = &t->net->view;
-    float *x = dnas_bert_tape_input(t, 0);
+    struct tape *t = tape_of(tape);
+    const struct dnas_shape *s = &t->base.net->shape;
+    const struct dnas_bert_weights *w = &t->bert->view;
+    float *x = input(t, 0);
 
     check_length(t, T);
     dnas_cpu_embedding_fwd(x, ids, w->words, w->types, T, s->V, s->C);
@@ -196,19 +202,19 @@ void dnas_bert_tape_embed(struct dnas_bert_tape *t, const uint16_t *ids, size_t 
 }
 
 /* middle = norm(dropout(attention(x)) + x) */
-static void attend(struct dnas_bert_tape *t, const float *x, size_t l, size_t T,
+static void attend(struct tape *t, const float *x, size_t l, size_t T,
                    const struct dnas_dropout *chance)
 {
-    const struct dnas_bert_net *net = t->net;
-    const struct dnas_bert_layer *w = &net->view.layers[l];
+    const struct dnas_net *net = t->base.net;
+    const struct dnas_bert_layer *w = &t->bert->view.layers[l];
     struct kept *k = kept_of(t, l);
     size_t C = net->shape.C;
     uint64_t n_scores = 0;
 
     product(t, k->qkv, x, w->qkv_w, w->qkv_b, NULL, T, 3 * C, C);
-    dnas_cpu_attention_fwd(k->mixed, k->lse, k->ranges, &n_scores, k->qkv, net->slopes, T, C,
+    dnas_cpu_attention_fwd(k->mixed, k->lse, k->ranges, &n_scores, k->qkv, t->bert->slopes, T, C,
                            net->shape.H, 1, t->scratch);
-    t->flop += 4 * n_scores * (C / net->shape.H);
+    t->base.flop += 4 * n_scores * (C / net->shape.H);
     if (chance->drop > 0) {
         product(t, k->sum1, k->mixed, w->out_w, w->out_b, NULL, T, C, C);
         drop_out(k->sum1, T * C, l, PLACE_OUT, chance);
@@ -221,21 +227,21 @@ static void attend(struct dnas_bert_tape *t, const float *x, size_t l, size_t T,
 }
 
 /* gated = dropout(gelu(z) gate) with wide = [z | gate] */
-static void gate(struct dnas_bert_tape *t, const struct kept *k, size_t l, size_t T,
+static void gate(struct tape *t, const struct kept *k, size_t l, size_t T,
                  const struct dnas_dropout *chance)
 {
-    size_t F = t->net->shape.F;
+    size_t F = t->base.net->shape.F;
 
     dnas_cpu_geglu_fwd(t->gated, k->wide, T, F);
     drop_out(t->gated, T * F, l, PLACE_GATED, chance);
 }
 
 /* out = norm(down(gated) + middle) */
-static void feed_forward(struct dnas_bert_tape *t, float *out, size_t l, size_t T,
+static void feed_forward(struct tape *t, float *out, size_t l, size_t T,
                          const struct dnas_dropout *chance)
 {
-    const struct dnas_bert_shape *s = &t->net->shape;
-    const struct dnas_bert_layer *w = &t->net->view.layers[l];
+    const struct dnas_shape *s = &t->base.net->shape;
+    const struct dnas_bert_layer *w = &t->bert->view.layers[l];
     struct kept *k = kept_of(t, l);
 
     product(t, k->wide, k->middle, w->gated_w, NULL, NULL, T, 2 * s->F, s->C);
@@ -245,153 +251,139 @@ static void feed_forward(struct dnas_bert_tape *t, float *out, size_t l, size_t 
                            s->eps);
 }
 
-const float *dnas_bert_tape_forward(struct dnas_bert_tape *t, size_t from, size_t to, size_t T,
+const float *dnas_bert_tape_forward(struct dnas_tape *tape, size_t from, size_t to, size_t T,
                                     const struct dnas_dropout *chance)
 {
+    struct tape *t = tape_of(tape);
     check_length(t, T);
     for (size_t l = from; l < to; l++) {
-        attend(t, dnas_bert_tape_input(t, l), l, T, chance);
-        feed_forward(t, dnas_bert_tape_input(t, l + 1), l, T, chance);
+        attend(t, input(t, l), l, T, chance);
+        feed_forward(t, input(t, l + 1), l, T, chance);
     }
-    return dnas_bert_tape_input(t, to);
+    return input(t, to);
 }
 
 /* ---- backward ---- */
 
-/* Slots of dnas_turns: four a layer, then the embedding and the MLM head. */
+/* Slots of dnas_turns: four a layer, then the embedding. */
 enum part { PART_DOWN, PART_GATED, PART_OUT, PART_QKV, N_PARTS };
 
-size_t dnas_bert_n_slots(const struct dnas_bert_net *net)
-{
-    return N_PARTS * net->shape.L + 2;
-}
-
-size_t dnas_bert_mlm_slot(const struct dnas_bert_net *net)
+size_t dnas_bert_net_n_slots(const struct dnas_net *net)
 {
     return N_PARTS * net->shape.L + 1;
 }
 
-static void wait_for(const struct dnas_bert_order *order, size_t slot)
-{
-    if (order->turns)
-        dnas_turns_wait(order->turns, slot, order->task);
-}
-
-static void pass_on(const struct dnas_bert_order *order, size_t slot)
-{
-    if (order->turns)
-        dnas_turns_pass(order->turns, slot);
-}
-
 /* Adds to the gradients of a product's weights, in turn. */
-static void add_product(struct dnas_bert_tape *t, const float *w, const float *bias,
-                        const float *dout, const float *y, size_t N, size_t O, size_t I)
+static void add_product(struct tape *t, const float *w, const float *bias, const float *dout,
+                        const float *y, size_t N, size_t O, size_t I)
 {
-    float *d_bias = bias ? dnas_bert_net_grad(t->net, bias) : NULL;
+    float *d_bias = bias ? dnas_net_grad(t->base.net, bias) : NULL;
 
-    dnas_cpu_linear_bwd_weight(dnas_bert_net_grad(t->net, w), d_bias, dout, y, N, O, I);
-    t->flop += 2 * (uint64_t)N * O * I;
+    dnas_cpu_linear_bwd_weight(dnas_net_grad(t->base.net, w), d_bias, dout, y, N, O, I);
+    t->base.flop += 2 * (uint64_t)N * O * I;
 }
 
-static void add_norm(const struct dnas_bert_net *net, const float *w, const float *bias,
+static void add_norm(const struct dnas_net *net, const float *w, const float *bias,
                      const float *dout, const float *x, const float *mean, const float *rstd,
                      size_t N)
 {
-    dnas_cpu_layernorm_bwd_weight(dnas_bert_net_grad(net, w), dnas_bert_net_grad(net, bias), dout,
-                                  x, mean, rstd, N, net->shape.C);
+    dnas_cpu_layernorm_bwd_weight(dnas_net_grad(net, w), dnas_net_grad(net, bias), dout, x, mean,
+                                  rstd, N, net->shape.C);
 }
 
-static void back_product(struct dnas_bert_tape *t, float *dx, const float *dout, const float *w,
+static void back_product(struct tape *t, float *dx, const float *dout, const float *w,
                          const float *add, size_t N, size_t O, size_t I)
 {
     dnas_cpu_linear_bwd(dx, dout, w, add, N, O, I);
-    t->flop += 2 * (uint64_t)N * O * I;
+    t->base.flop += 2 * (uint64_t)N * O * I;
 }
 
 /* From dx, of the layer's result, d_middle. */
-static void feed_backward(struct dnas_bert_tape *t, const float *dx, size_t l, size_t T,
-                          const struct dnas_dropout *chance, const struct dnas_bert_order *order)
+static void feed_backward(struct tape *t, const float *dx, size_t l, size_t T,
+                          const struct dnas_dropout *chance, const struct dnas_net_order *order)
 {
-    const struct dnas_bert_net *net = t->net;
-    const struct dnas_bert_layer *w = &net->view.layers[l];
+    const struct dnas_net *net = t->base.net;
+    const struct dnas_bert_layer *w = &t->bert->view.layers[l];
     const struct kept *k = kept_of(t, l);
     size_t C = net->shape.C, F = net->shape.F, slot = N_PARTS * l;
 
     dnas_cpu_layernorm_bwd(t->d_sum, dx, k->sum2, k->mean2, k->rstd2, w->norm2_w, T, C);
     gate(t, k, l, T, chance);
-    wait_for(order, slot + PART_DOWN);
+    dnas_net_wait(order, slot + PART_DOWN);
     add_norm(net, w->norm2_w, w->norm2_b, dx, k->sum2, k->mean2, k->rstd2, T);
     add_product(t, w->down_w, w->down_b, t->d_sum, t->gated, T, C, F);
-    pass_on(order, slot + PART_DOWN);
+    dnas_net_pass(order, slot + PART_DOWN);
 
     back_product(t, t->gated, t->d_sum, w->down_w, NULL, T, C, F); /* now its gradient */
     drop_out(t->gated, T * F, l, PLACE_GATED, chance);
     dnas_cpu_geglu_bwd(t->d_wide, t->gated, k->wide, T, F);
-    wait_for(order, slot + PART_GATED);
+    dnas_net_wait(order, slot + PART_GATED);
     add_product(t, w->gated_w, NULL, t->d_wide, k->middle, T, 2 * F, C);
-    pass_on(order, slot + PART_GATED);
+    dnas_net_pass(order, slot + PART_GATED);
     back_product(t, t->d_middle, t->d_wide, w->gated_w, t->d_sum, T, 2 * F, C);
 }
 
 /* From d_middle dx, of the layer's input x. */
-static void attend_backward(struct dnas_bert_tape *t, float *dx, const float *x, size_t l, size_t T,
-                            const struct dnas_dropout *chance, const struct dnas_bert_order *order)
+static void attend_backward(struct tape *t, float *dx, const float *x, size_t l, size_t T,
+                            const struct dnas_dropout *chance, const struct dnas_net_order *order)
 {
-    const struct dnas_bert_net *net = t->net;
-    const struct dnas_bert_layer *w = &net->view.layers[l];
+    const struct dnas_net *net = t->base.net;
+    const struct dnas_bert_layer *w = &t->bert->view.layers[l];
     const struct kept *k = kept_of(t, l);
     size_t C = net->shape.C, H = net->shape.H, slot = N_PARTS * l;
     float *d_out = t->d_middle, *d_mixed = dx, *d_qkv = t->d_wide;
     uint64_t blocks = 0, n = dnas_cpu_attention_blocks(T);
 
     dnas_cpu_layernorm_bwd(t->d_sum, t->d_middle, k->sum1, k->mean1, k->rstd1, w->norm1_w, T, C);
-    wait_for(order, slot + PART_OUT);
+    dnas_net_wait(order, slot + PART_OUT);
     add_norm(net, w->norm1_w, w->norm1_b, t->d_middle, k->sum1, k->mean1, k->rstd1, T);
     memcpy(d_out, t->d_sum, T * C * sizeof(*d_out));
     drop_out(d_out, T * C, l, PLACE_OUT, chance);
     add_product(t, w->out_w, w->out_b, d_out, k->mixed, T, C, C);
-    pass_on(order, slot + PART_OUT);
+    dnas_net_pass(order, slot + PART_OUT);
 
     back_product(t, d_mixed, d_out, w->out_w, NULL, T, C, C);
-    dnas_cpu_attention_bwd(d_qkv, d_mixed, k->mixed, k->lse, k->ranges, k->qkv, net->slopes, T, C,
-                           H, t->scratch);
+    dnas_cpu_attention_bwd(d_qkv, d_mixed, k->mixed, k->lse, k->ranges, k->qkv, t->bert->slopes, T,
+                           C, H, t->scratch);
     for (size_t i = 0; i < H * n; i++)
         blocks += k->ranges[2 * i + 1] - k->ranges[2 * i];
-    t->flop += 10 * blocks * (uint64_t)((T + n - 1) / n) * ((T + n - 1) / n) * (C / H);
-    wait_for(order, slot + PART_QKV);
+    t->base.flop += 10 * blocks * (uint64_t)((T + n - 1) / n) * ((T + n - 1) / n) * (C / H);
+    dnas_net_wait(order, slot + PART_QKV);
     add_product(t, w->qkv_w, w->qkv_b, d_qkv, x, T, 3 * C, C);
-    pass_on(order, slot + PART_QKV);
+    dnas_net_pass(order, slot + PART_QKV);
     back_product(t, dx, d_qkv, w->qkv_w, t->d_sum, T, 3 * C, C);
 }
 
-void dnas_bert_tape_backward(struct dnas_bert_tape *t, float *dx, size_t from, size_t to, size_t T,
-                             const struct dnas_dropout *chance, const struct dnas_bert_order *order)
+void dnas_bert_tape_backward(struct dnas_tape *tape, float *dx, size_t from, size_t to, size_t T,
+                             const struct dnas_dropout *chance, const struct dnas_net_order *order)
 {
+    struct tape *t = tape_of(tape);
     if (!t->with_backward)
         DNAS_BUG("a tape without backward");
     for (size_t l = to; l-- > from;) {
         feed_backward(t, dx, l, T, chance, order);
-        attend_backward(t, dx, dnas_bert_tape_input(t, l), l, T, chance, order);
+        attend_backward(t, dx, input(t, l), l, T, chance, order);
     }
 }
 
-void dnas_bert_tape_backward_embed(struct dnas_bert_tape *t, float *dx, const uint16_t *ids,
-                                   size_t T, bool freeze_first, const struct dnas_dropout *chance,
-                                   const struct dnas_bert_order *order)
+void dnas_bert_tape_backward_embed(struct dnas_tape *tape, float *dx, const uint16_t *ids, size_t T,
+                                   bool freeze_first, const struct dnas_dropout *chance,
+                                   const struct dnas_net_order *order)
 {
-    const struct dnas_bert_net *net = t->net;
-    const struct dnas_bert_shape *s = &net->shape;
-    const struct dnas_bert_weights *w = &net->view;
-    float *d_words = dnas_bert_net_grad(net, w->words), *sum = t->d_middle;
+    struct tape *t = tape_of(tape);
+    const struct dnas_net *net = t->base.net;
+    const struct dnas_shape *s = &net->shape;
+    const struct dnas_bert_weights *w = &t->bert->view;
+    float *d_words = dnas_net_grad(net, w->words), *sum = t->d_middle;
 
     drop_out(dx, T * s->C, 0, PLACE_EMBEDDING, chance);
     dnas_cpu_embedding_fwd(sum, ids, w->words, w->types, T, s->V, s->C);
     dnas_cpu_layernorm_bwd(t->d_sum, dx, sum, t->mean0, t->rstd0, w->norm_w, T, s->C);
-    wait_for(order, N_PARTS * s->L);
+    dnas_net_wait(order, N_PARTS * s->L);
     add_norm(net, w->norm_w, w->norm_b, dx, sum, t->mean0, t->rstd0, T);
     dnas_cpu_embedding_bwd(d_words, t->d_sum, ids, T, s->V, s->C);
     if (freeze_first)
         memset(d_words, 0, s->C * sizeof(*d_words));
-    dnas_cpu_columns_sum(dnas_bert_net_grad(net, w->types), t->d_sum, T, s->C);
-    pass_on(order, N_PARTS * s->L);
+    dnas_cpu_columns_sum(dnas_net_grad(net, w->types), t->d_sum, T, s->C);
+    dnas_net_pass(order, N_PARTS * s->L);
 }

@@ -14,9 +14,9 @@
 #define VALIDATION_STEP UINT32_MAX
 
 struct dnas_train_batch {
-    const struct dnas_train_bert *t;
+    const struct dnas_train_net *t;
     struct dnas_pair_source *source;
-    struct dnas_bert_step *step;
+    struct dnas_step *step;
     const struct dnas_mlm *masks;
     size_t L, max_T;
     size_t from, to;               /* the pairs whose tokens are there */
@@ -28,15 +28,15 @@ struct dnas_train_batch {
     uint32_t *label;               /* [n_rows / 2] */
     uint32_t *perm;                /* [n_rows / 2] */
     float *lambda;                 /* [n_rows / 2] */
-    struct dnas_bert_guess *guess; /* [n_rows] */
+    struct dnas_step_guess *guess; /* [n_rows] */
     uint32_t *position;            /* [n_rows,max_T] */
     uint16_t *target;              /* [n_rows,max_T] */
-    struct dnas_bert_batch batch;
+    struct dnas_step_batch batch;
 };
 
-struct dnas_train_batch *dnas_train_batch_new(const struct dnas_train_bert *t,
+struct dnas_train_batch *dnas_train_batch_new(const struct dnas_train_net *t,
                                               struct dnas_pair_source *source,
-                                              struct dnas_bert_step *step, size_t n_layers,
+                                              struct dnas_step *step, size_t n_layers,
                                               const struct dnas_mlm *masks)
 {
     struct dnas_train_batch *b = dnas_xzalloc(1, sizeof(*b));
@@ -102,7 +102,7 @@ static int read_pairs(struct dnas_train_batch *b, const uint32_t *rows, size_t B
             return -1;
     for (size_t i = 0; i < B; i++)
         b->label[i] = dnas_pair_source_label(b->source, rows[i]);
-    b->batch = (struct dnas_bert_batch){
+    b->batch = (struct dnas_step_batch){
         .B = B, .ids = b->ids, .T = b->T, .label = b->t->ignore_labels ? NULL : b->label};
     return 0;
 }
@@ -115,7 +115,7 @@ static void mask(struct dnas_train_batch *b, uint32_t step, size_t row)
     for (size_t i = 0; i < 2 * B; i++) {
         uint16_t *ids = b->tokens + i * max;
         uint32_t draw = (uint32_t)(2 * (row + i % B) + i / B);
-        struct dnas_bert_guess *g = &b->guess[i];
+        struct dnas_step_guess *g = &b->guess[i];
 
         if (!is_own(b, i % B))
             continue;
@@ -129,14 +129,14 @@ static void mask(struct dnas_train_batch *b, uint32_t step, size_t row)
 static int learn_mixed(struct dnas_train_batch *b, double *loss, bool at_any_layer, uint32_t step,
                        struct dnas_err *err)
 {
-    const struct dnas_train_bert *t = b->t;
-    struct dnas_bert_mix mix = {.perm = b->perm, .lambda = b->lambda};
+    const struct dnas_train_net *t = b->t;
+    struct dnas_step_mix mix = {.perm = b->perm, .lambda = b->lambda};
 
     dnas_draw_mix(b->perm, b->lambda, t->seed, step, b->batch.B, dnas_train_mix_group(t),
                   t->mix_alpha);
     if (at_any_layer)
         mix.layer = dnas_draw_mix_layer(t->seed, step, (uint32_t)b->L);
-    return dnas_bert_step_mixed(b->step, loss, &b->batch, &mix, step, err);
+    return dnas_step_mixed(b->step, loss, &b->batch, &mix, step, err);
 }
 
 int dnas_train_batch_learn(struct dnas_train_batch *b, double *loss, enum dnas_objective objective,
@@ -145,21 +145,21 @@ int dnas_train_batch_learn(struct dnas_train_batch *b, double *loss, enum dnas_o
     size_t from, to;
 
     dnas_pair_source_batch(b->source, b->rows, b->t->batch, b->t->seed, epoch, (size_t)index);
-    dnas_bert_step_share(b->step, b->t->batch, &from, &to);
+    dnas_step_share(b->step, b->t->batch, &from, &to);
     if (read_pairs(b, b->rows, b->t->batch, from, to, err) != 0)
         return -1;
     switch (objective) {
     case DNAS_WSIMCLR:
-        return dnas_bert_step_wsimclr(b->step, loss, &b->batch, step, err);
+        return dnas_step_wsimclr(b->step, loss, &b->batch, step, err);
     case DNAS_MIMIX:
         return learn_mixed(b, loss, true, step, err);
     case DNAS_IMIX:
         return learn_mixed(b, loss, false, step, err);
     case DNAS_SUPCON:
-        return dnas_bert_step_supcon(b->step, loss, &b->batch, step, err);
+        return dnas_step_supcon(b->step, loss, &b->batch, step, err);
     case DNAS_MLM:
         mask(b, step, 0);
-        return dnas_bert_step_mlm(b->step, loss, &b->batch, b->guess, step, err);
+        return dnas_step_mlm(b->step, loss, &b->batch, b->guess, step, err);
     }
     DNAS_BUG("objective %d", (int)objective);
 }
@@ -183,9 +183,9 @@ int dnas_train_batch_validate(struct dnas_train_batch *b, double *loss,
             return -1;
         if (objective == DNAS_MLM) {
             mask(b, VALIDATION_STEP, from);
-            status = dnas_bert_loss_mlm(b->step, &one, &b->batch, b->guess, err);
+            status = dnas_step_loss_mlm(b->step, &one, &b->batch, b->guess, err);
         } else {
-            status = dnas_bert_loss_wsimclr(b->step, &one, &b->batch, err);
+            status = dnas_step_loss_wsimclr(b->step, &one, &b->batch, err);
         }
         if (status != 0)
             return dnas_err_at(err, "validation: ");

@@ -7,10 +7,10 @@
 
 #include <stdint.h>
 
-#include "common/bert_step.h"
+#include "common/train_step.h"
 #include "common/err.h"
 #include "common/pair_source.h"
-#include "common/train_bert.h"
+#include "common/train_net.h"
 #include "common/train_draw.h"
 
 #ifdef __cplusplus
@@ -22,14 +22,14 @@ extern "C" {
 /* A reader of pairs with room for the largest batch, for a network of n_layers; t, source, step and
  * masks are borrowed.  masks NULL: no phase masks tokens. */
 struct dnas_train_batch;
-struct dnas_train_batch *dnas_train_batch_new(const struct dnas_train_bert *t,
+struct dnas_train_batch *dnas_train_batch_new(const struct dnas_train_net *t,
                                               struct dnas_pair_source *source,
-                                              struct dnas_bert_step *step, size_t n_layers,
+                                              struct dnas_step *step, size_t n_layers,
                                               const struct dnas_mlm *masks);
 /* NULL is fine. */
 void dnas_train_batch_free(struct dnas_train_batch *b);
 
-/* The loss and gradient (bert_step.h) of training batch `index` of an epoch, as
+/* The loss and gradient (train_step.h) of training batch `index` of an epoch, as
  * step number `step` of the run. */
 int dnas_train_batch_learn(struct dnas_train_batch *b, double *loss, enum dnas_objective objective,
                            uint32_t epoch, uint64_t index, uint32_t step, struct dnas_err *err);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/bert_save.h"
+#include "common/net_save.h"
 #include "common/xmem.h"
 
 #define N_KINDS 3
@@ -30,7 +30,7 @@ static char *state_json(const struct dnas_train_state *state)
     return text;
 }
 
-int dnas_train_state_write(const char *path, const struct dnas_bert_net *net,
+int dnas_train_state_write(const char *path, const struct dnas_net *net,
                            const struct dnas_optim *optim, const struct dnas_train_state *state,
                            const json_t *settings, struct dnas_err *err)
 {
@@ -41,13 +41,13 @@ int dnas_train_state_write(const char *path, const struct dnas_bert_net *net,
     int status;
 
     for (size_t k = 0; k < N_KINDS; k++) {
-        struct dnas_tensor *some = dnas_bert_tensors(net, values[k], prefixes[k]);
+        struct dnas_tensor *some = dnas_net_tensors(net, values[k], prefixes[k]);
 
         memcpy(all + k * net->n_tensors, some, net->n_tensors * sizeof(*some));
         free(some);
     }
     status = dnas_safetensors_write(path, all, N_KINDS * net->n_tensors, metadata, 2, err);
-    dnas_bert_tensors_free(all, N_KINDS * net->n_tensors);
+    dnas_net_tensors_free(all, N_KINDS * net->n_tensors);
     free(text[0]);
     free(text[1]);
     return status;
@@ -109,7 +109,7 @@ static int parse_state(struct dnas_train_state *state, struct dnas_weights *w,
     return status;
 }
 
-int dnas_train_state_read(struct dnas_train_state *state, struct dnas_bert_net *net,
+int dnas_train_state_read(struct dnas_train_state *state, struct dnas_net *net,
                           struct dnas_optim *optim, const char *path, const json_t *settings,
                           struct dnas_err *err)
 {
@@ -122,7 +122,7 @@ int dnas_train_state_read(struct dnas_train_state *state, struct dnas_bert_net *
         return -1;
     status = parse_state(state, w, settings, &why);
     for (size_t k = 0; status == 0 && k < N_KINDS; k++)
-        status = dnas_bert_net_read(values[k], net, w, prefixes[k], &why);
+        status = dnas_net_read(values[k], net, w, prefixes[k], &why);
     if (status != 0)
         dnas_err_set(err, "%s: %s", path, why.msg);
     else

@@ -8,7 +8,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "common/bert_net.h"
+#include "common/net.h"
 #include "common/err.h"
 #include "common/optim.h"
 
@@ -29,13 +29,13 @@ struct dnas_train_state {
 /* Writes parameters, Adam's means and state to path; the file that is there is
  * replaced when the new one is whole.  settings: a flat object of what a run
  * that goes on must have in common with this one. */
-int dnas_train_state_write(const char *path, const struct dnas_bert_net *net,
+int dnas_train_state_write(const char *path, const struct dnas_net *net,
                            const struct dnas_optim *optim, const struct dnas_train_state *state,
                            const json_t *settings, struct dnas_err *err);
 
 /* Reads them; -1 with a sentence, also where settings differ (it names the first
  * that does).  net and optim may be spoilt then. */
-int dnas_train_state_read(struct dnas_train_state *state, struct dnas_bert_net *net,
+int dnas_train_state_read(struct dnas_train_state *state, struct dnas_net *net,
                           struct dnas_optim *optim, const char *path, const json_t *settings,
                           struct dnas_err *err);
 

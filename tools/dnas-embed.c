@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 #include "common/embed.h"
-#include "common/embed_bert.h"
+#include "common/backbone.h"
+#include "common/embed_network.h"
 #include "common/kmer_adapt.h"
 #include "common/msg.h"
 #include "common/opt.h"
@@ -37,7 +38,7 @@ struct embed {
     struct dnas_tokens *tokens;     /* row by row */
     struct dnas_features *features; /* the model: either this */
     struct dnas_kmer_model *kmer;   /* or that */
-    struct dnas_bert *bert;         /* or that */
+    struct dnas_network *network;   /* or that */
     struct dnas_header header;
     struct dnas_writer *writer;
 };
@@ -50,12 +51,14 @@ static struct dnas_embed_counts counting(const struct embed *e)
 
 static size_t all_dims(const struct embed *e)
 {
-    return e->bert ? dnas_bert_get_shape(e->bert)->C : counting(e).C;
+    return e->network ? e->network->shape.C : counting(e).C;
 }
 
 static const char *model_name(const struct embed *e)
 {
-    return e->bert ? "bert" : e->kmer ? "kmer" : dnas_features_name(e->features);
+    return e->network ? e->network->backbone->name
+           : e->kmer  ? "kmer"
+                      : dnas_features_name(e->features);
 }
 
 static json_t *describe_counts(const struct embed *e)
@@ -68,14 +71,14 @@ static json_t *describe_counts(const struct embed *e)
 }
 
 /* The same whether tokens were made here or before. */
-static json_t *describe_bert(const struct embed *e)
+static json_t *describe_network(const struct embed *e)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s}", "model", "bert", "hash", dnas_bert_hash(e->bert),
-                          "pooling", "mean");
+    json_t *o = json_pack("{s:s, s:s, s:s}", "model", e->network->backbone->name, "hash",
+                          e->network->hash, "pooling", "mean");
     json_t *tokens = e->reader ? json_incref(dnas_reader_header(e->reader)->tokens) : NULL;
 
     if (!e->reader) {
-        struct dnas_tokenize t = {.bpe = dnas_bert_tokenizer(e->bert),
+        struct dnas_tokenize t = {.bpe = e->network->bpe,
                                   .max_tokens = (size_t)e->max_tokens,
                                   .window_bp = (size_t)e->window_bp};
 
@@ -89,7 +92,7 @@ static json_t *describe_bert(const struct embed *e)
 
 static json_t *describe(const struct embed *e)
 {
-    json_t *o = e->bert ? describe_bert(e) : describe_counts(e);
+    json_t *o = e->network ? describe_network(e) : describe_counts(e);
 
     json_object_set_new(o, "compat", json_string(compats[e->compat]));
     if (e->adapt)
@@ -133,7 +136,7 @@ static int open_writer(struct embed *e, const struct dnas_tool *tool, struct dna
     dnas_embed_header(&e->header, e->reduce ? (size_t)e->reduce : all_dims(e), e->type == 1,
                       describe(e));
     if (before)
-        dnas_embed_bert_header(&e->header, before);
+        dnas_embed_network_header(&e->header, before);
     e->header.shard = e->seq_options.shard;
     e->header.n_shards = e->seq_options.n_shards;
     if (before && !e->seq_options.n_shards) {
@@ -150,7 +153,7 @@ static int open_writer(struct embed *e, const struct dnas_tool *tool, struct dna
 static int open_tokens(struct embed *e, struct dnas_in *in, char **paths, int n_paths,
                        struct dnas_err *err)
 {
-    const struct dnas_bpe *bpe = dnas_bert_tokenizer(e->bert);
+    const struct dnas_bpe *bpe = e->network->bpe;
     const char *hash;
 
     if (n_paths > 1 || e->seq_opt.labels || e->seq_opt.truncate_bp || e->seq_opt.keep_case ||
@@ -181,7 +184,7 @@ static int open_tokens(struct embed *e, struct dnas_in *in, char **paths, int n_
 static int open_sequences(struct embed *e, struct dnas_in *in, char **paths, int n_paths,
                           struct dnas_err *err)
 {
-    if (e->bert && !dnas_bert_tokenizer(e->bert)) {
+    if (e->network && !e->network->bpe) {
         dnas_in_close(in);
         return dnas_err_set(err,
                             "%s: has no tokenizer.json, so it takes only streams of tokens "
@@ -201,7 +204,7 @@ static int open_input(struct embed *e, char **paths, int n_paths, struct dnas_er
     struct dnas_in *in = dnas_in_open(n_paths > 0 ? paths[0] : NULL, err);
     int is_stream = in ? dnas_in_is_stream(in, err) : -1;
 
-    if (is_stream == 1 && e->bert)
+    if (is_stream == 1 && e->network)
         return open_tokens(e, in, paths, n_paths, err);
     if (is_stream == 0)
         return open_sequences(e, in, paths, n_paths, err);
@@ -216,21 +219,21 @@ static int open_input(struct embed *e, char **paths, int n_paths, struct dnas_er
 static int embed_all(struct embed *e, struct dnas_err *err)
 {
     int n_threads = (int)e->common.threads;
-    struct dnas_embed_bert b = {.bert = e->bert,
-                                .dims = (size_t)e->reduce,
-                                .bf16 = e->type == 1,
-                                .n_threads = n_threads,
-                                .max_tokens = (size_t)e->max_tokens};
+    struct dnas_embed_network b = {.network = e->network,
+                                   .dims = (size_t)e->reduce,
+                                   .bf16 = e->type == 1,
+                                   .n_threads = n_threads,
+                                   .max_tokens = (size_t)e->max_tokens};
 
-    if (!e->bert) {
+    if (!e->network) {
         struct dnas_embed_counts by = counting(e);
 
         return dnas_embed_counted(e->writer, e->seq, &by, (size_t)e->reduce, e->type == 1,
                                   n_threads, err);
     }
     b.window_bp = e->reader ? 0 : (size_t)e->window_bp;
-    if ((e->reader ? dnas_embed_bert_tokens(&b, e->writer, e->tokens, e->reader, err)
-                   : dnas_embed_bert_sequences(&b, e->writer, e->seq, err)) != 0)
+    if ((e->reader ? dnas_embed_network_tokens(&b, e->writer, e->tokens, e->reader, err)
+                   : dnas_embed_network_sequences(&b, e->writer, e->seq, err)) != 0)
         return -1;
     dnas_progress_end();
     dnas_msg_verbose("%llu tokens", (unsigned long long)b.n_tokens);
@@ -285,12 +288,12 @@ static int open_model(struct embed *e, struct dnas_err *err)
     else if (access(e->model, F_OK) == 0 && dnas_kmer_model_is(e->model))
         e->kmer = dnas_kmer_model_open(e->model, err);
     else if (access(e->model, F_OK) == 0)
-        e->bert = dnas_bert_open(e->model, (enum dnas_bert_precision)e->precision, err);
+        e->network = dnas_network_open(e->model, (enum dnas_precision)e->precision, err);
     else
         return dnas_usage_error("-m '%s' is neither a file nor one of kmer, tnf, tnf-canonical, "
                                 "tnf-k, dna2vec:FILE",
                                 e->model);
-    if (e->features || e->kmer || e->bert)
+    if (e->features || e->kmer || e->network)
         return -1;
     dnas_msg_error("%s", err->msg);
     return 1;
@@ -307,23 +310,23 @@ static int check(struct embed *e, struct dnas_err *err)
         return dnas_usage_error("--resume needs -o with the name of a regular file");
     if (e->seq_opt.truncate_bp && e->window_bp > 0)
         return dnas_usage_error("--truncate and --window exclude each other");
-    if (e->precision == 1 && !dnas_bert_has_bf16())
+    if (e->precision == 1 && !dnas_has_bf16())
         return dnas_usage_error("--precision bf16: this processor has no products of bf16; use "
                                 "--precision f32");
     status = open_model(e, err);
     if (status >= 0)
         return status;
-    if (!e->bert && e->precision == 1)
+    if (!e->network && e->precision == 1)
         return dnas_usage_error("--precision is for networks; %s counts whole numbers",
                                 model_name(e));
-    if (!e->bert && (e->window_bp >= 0 || e->max_tokens > 0))
+    if (!e->network && (e->window_bp >= 0 || e->max_tokens > 0))
         return dnas_usage_error("--window and --max-tokens are for networks; %s counts whole "
                                 "sequences",
                                 model_name(e));
     if (e->adapt && !e->kmer)
         return dnas_usage_error("--adapt is for k-mer models; %s is as it is", model_name(e));
-    if (e->bert && e->max_tokens > 0 && dnas_bert_tokenizer(e->bert) &&
-        (size_t)e->max_tokens < dnas_bpe_n_specials(dnas_bert_tokenizer(e->bert)))
+    if (e->network && e->max_tokens > 0 && e->network->bpe &&
+        (size_t)e->max_tokens < dnas_bpe_n_specials(e->network->bpe))
         return dnas_usage_error("--max-tokens %lld leaves no room for the special tokens",
                                 (long long)e->max_tokens);
     if ((size_t)e->reduce > all_dims(e))
@@ -337,7 +340,7 @@ static void release(struct embed *e)
     dnas_seq_close(e->seq);
     dnas_tokens_free(e->tokens);
     dnas_reader_close(e->reader);
-    dnas_bert_close(e->bert);
+    dnas_network_close(e->network);
     dnas_kmer_model_free(e->kmer);
     dnas_features_free(e->features);
     dnas_header_release(&e->header);

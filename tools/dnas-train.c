@@ -12,9 +12,10 @@
 
 #include "common/msg.h"
 #include "common/opt.h"
+#include "common/backbone.h"
 #include "common/provenance.h"
-#include "common/train_bert.h"
-#include "common/train_bert_opt.h"
+#include "common/train_net.h"
+#include "common/train_net_opt.h"
 #include "common/train_kmer.h"
 
 enum arch { ARCH_KMER, ARCH_BERT };
@@ -31,8 +32,8 @@ struct train {
     int64_t dims, windows;
     /* --arch bert */
     double deadline_s;
-    struct dnas_train_bert bert;
-    struct dnas_train_bert_cli cli;
+    struct dnas_train_net net;
+    struct dnas_train_net_cli cli;
 };
 
 /* The program line as JSON text, or NULL with --no-pg. */
@@ -108,22 +109,26 @@ static int run_kmer(struct train *t, const struct dnas_tool *tool, char **paths,
 /* ---- --arch bert ---- */
 
 /* -1 to go on, or the exit status. */
-static int check_bert(struct train *t, int n_paths, struct dnas_err *err)
+static int check_net(struct train *t, int n_paths, struct dnas_err *err)
 {
     if (!t->common.output)
         return dnas_usage_error("where to? give -o a file: checkpoints are written beside it");
     if (n_paths > 1)
-        return dnas_usage_error("--arch bert takes one FILE of pairs; cat joins streams");
-    if (dnas_train_bert_resolve(&t->bert, &t->cli, err) != 0)
+        return dnas_usage_error("a network takes one FILE of pairs; cat joins streams");
+    if (dnas_train_net_resolve(&t->net, &t->cli, err) != 0)
         return dnas_usage_error("%s", err->msg);
-    t->bert.output = t->common.output;
-    t->bert.seed = (uint64_t)t->seed;
-    t->bert.n_threads = (int)t->common.threads;
+    if (t->arch == ARCH_KMER) /* --init says which */
+        t->arch = ARCH_BERT;
+    else
+        t->net.backbone = dnas_backbone_named(archs[t->arch]);
+    t->net.output = t->common.output;
+    t->net.seed = (uint64_t)t->seed;
+    t->net.n_threads = (int)t->common.threads;
     return -1;
 }
 
-static int run_bert(struct train *t, const struct dnas_tool *tool, char **paths, int n_paths,
-                    struct dnas_err *err)
+static int run_net(struct train *t, const struct dnas_tool *tool, char **paths, int n_paths,
+                   struct dnas_err *err)
 {
     struct dnas_comm *comm = dnas_comm_open(t->deadline_s, err);
     char *pg = program_line(t, tool);
@@ -133,10 +138,10 @@ static int run_bert(struct train *t, const struct dnas_tool *tool, char **paths,
         free(pg);
         return -1;
     }
-    t->bert.comm = comm;
-    t->bert.pg_json = pg;
-    t->bert.input = n_paths > 0 ? paths[0] : NULL;
-    end = dnas_train_bert_run(&t->bert, err);
+    t->net.comm = comm;
+    t->net.pg_json = pg;
+    t->net.input = n_paths > 0 ? paths[0] : NULL;
+    end = dnas_train_net_run(&t->net, err);
     free(pg);
     if (end == DNAS_TRAIN_FAILED) { /* said now: closing may end this process */
         dnas_msg_error("%s", err->msg);
@@ -160,10 +165,8 @@ static int run_bert(struct train *t, const struct dnas_tool *tool, char **paths,
 /* What the table of options cannot check.  -1 to go on, or the exit status. */
 static int check(struct train *t, int n_paths, struct dnas_err *err)
 {
-    if (t->cli.init)
-        t->arch = ARCH_BERT;
-    if (t->arch == ARCH_BERT)
-        return check_bert(t, n_paths, err);
+    if (t->arch == ARCH_BERT || t->cli.init)
+        return check_net(t, n_paths, err);
     if (!t->common.output && isatty(STDOUT_FILENO)) {
         dnas_msg_error("standard output is a terminal: redirect it, use -o FILE");
         return 1;
@@ -179,7 +182,7 @@ static int run(struct train *t, const struct dnas_tool *tool, char **paths, int 
     case ARCH_KMER:
         return run_kmer(t, tool, paths, n_paths, err);
     case ARCH_BERT:
-        return run_bert(t, tool, paths, n_paths, err);
+        return run_net(t, tool, paths, n_paths, err);
     }
     return -1;
 }
@@ -194,7 +197,7 @@ int main(int argc, char **argv)
                       .windows = 100,
                       .kmer.ridge = -1,
                       .deadline_s = 600,
-                      .cli = DNAS_TRAIN_BERT_CLI};
+                      .cli = DNAS_TRAIN_NET_CLI};
     /* clang-format off */
     const struct dnas_opt opts[] = {
         {0, "arch", "NAME", DNAS_OPT_CHOICE, &t.arch, 0, 0, archs,
@@ -218,7 +221,7 @@ int main(int argc, char **argv)
          "kmer: letters of a window, BP or LO-HI"},
         {0, "labels", "FILE", DNAS_OPT_TEXT, &t.labels_path, 0, 0, NULL,
          "kmer: take species from a TSV of id and label, before label= in the headers"},
-        DNAS_TRAIN_BERT_OPTIONS(t.cli),
+        DNAS_TRAIN_NET_OPTIONS(t.cli),
         {0, "deadline", "SECONDS", DNAS_OPT_REAL, &t.deadline_s, 1, 1e9, NULL,
          "bert: of several processes, how long one waits for the others"},
         {0},

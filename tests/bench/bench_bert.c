@@ -152,8 +152,8 @@ static void remove_model(char *folder)
 }
 
 struct bench {
-    const struct dnas_bert *bert;
-    struct dnas_bert_run **runs;
+    const struct dnas_network *bert;
+    struct dnas_network_run **runs;
     uint16_t *ids;
     size_t T;
 };
@@ -163,7 +163,7 @@ static void one_sequence(void *ctx, size_t i, int worker)
     struct bench *b = ctx;
 
     (void)i;
-    dnas_bert_forward(b->bert, b->runs[worker], b->ids, b->T, 1);
+    dnas_network_forward(b->runs[worker], b->ids, b->T, 1);
 }
 
 static void row(struct bench *b, size_t T, int n_threads, double seconds)
@@ -178,7 +178,7 @@ static void row(struct bench *b, size_t T, int n_threads, double seconds)
     b->T = T;
     b->runs = dnas_xalloc((size_t)n_threads, sizeof(*b->runs));
     for (int i = 0; i < n_threads; i++)
-        b->runs[i] = dnas_bert_run_new(b->bert);
+        b->runs[i] = dnas_network_run_new(b->bert);
     from_s = dnas_clock_s();
     from_cpu = clock();
     do {
@@ -189,7 +189,7 @@ static void row(struct bench *b, size_t T, int n_threads, double seconds)
     cpu_s = (double)(clock() - from_cpu) / CLOCKS_PER_SEC;
     for (int i = 0; i < n_threads; i++) {
         n_scores += dnas_bert_n_scores(b->runs[i]);
-        dnas_bert_run_free(b->runs[i]);
+        dnas_network_run_free(b->runs[i]);
     }
     free(b->runs);
     after = bench_peak(n_threads);
@@ -213,8 +213,8 @@ int main(int argc, char **argv)
 {
     int n_threads = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2;
     double seconds = argc > 2 ? strtod(argv[2], NULL) : 10;
-    enum dnas_bert_precision precision =
-        argc > 3 && strcmp(argv[3], "bf16") == 0 ? DNAS_BERT_BF16 : DNAS_BERT_F32;
+    enum dnas_precision precision =
+        argc > 3 && strcmp(argv[3], "bf16") == 0 ? DNAS_PRECISION_BF16 : DNAS_PRECISION_F32;
     struct dnas_rng rng;
     struct bench b = {.ids = dnas_xalloc(10000, sizeof(*b.ids))};
 
@@ -227,10 +227,10 @@ int main(int argc, char **argv)
         double spread = k ? sqrt(32.0 / C / 8) : 0;
         char *folder = make_model(spread);
         struct dnas_err err = {""};
-        struct dnas_bert *bert;
+        struct dnas_network *bert;
         double from_s = dnas_clock_s();
 
-        b.bert = bert = dnas_bert_open(folder, precision, &err);
+        b.bert = bert = dnas_network_open(folder, precision, &err);
         if (!bert) {
             fprintf(stderr, "%s\n", err.msg);
             return 1;
@@ -240,7 +240,7 @@ int main(int argc, char **argv)
         row(&b, 512, n_threads, seconds);
         row(&b, 2000, n_threads, seconds);
         row(&b, 10000, n_threads, seconds);
-        dnas_bert_close(bert);
+        dnas_network_close(bert);
         remove_model(folder);
     }
     free(b.ids);

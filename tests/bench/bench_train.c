@@ -14,7 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/bert_step.h"
+#include "common/bert.h"
+#include "common/train_step.h"
 #include "common/rng.h"
 #include "tests/bench/peak.h"
 
@@ -58,42 +59,42 @@ static void release(struct data *d)
     free(d->lambda);
 }
 
-static void run(struct dnas_bert_step *step, const struct data *d, const struct dnas_bert_mix *mix)
+static void run(struct dnas_step *step, const struct data *d, const struct dnas_step_mix *mix)
 {
-    const struct dnas_bert_batch batch = {.B = d->B, .ids = d->ids, .T = d->lengths};
+    const struct dnas_step_batch batch = {.B = d->B, .ids = d->ids, .T = d->lengths};
     struct dnas_err err = {""};
     double loss;
 
-    if ((mix ? dnas_bert_step_mixed(step, &loss, &batch, mix, 1, &err)
-             : dnas_bert_step_wsimclr(step, &loss, &batch, 1, &err)) != 0) {
+    if ((mix ? dnas_step_mixed(step, &loss, &batch, mix, 1, &err)
+             : dnas_step_wsimclr(step, &loss, &batch, 1, &err)) != 0) {
         fprintf(stderr, "%s\n", err.msg);
         exit(1);
     }
 }
 
-static void bench(const char *name, const struct dnas_bert_shape *shape, struct data *d,
-                  int n_threads, double dropout)
+static void bench(const char *name, const struct dnas_shape *shape, struct data *d, int n_threads,
+                  double dropout)
 {
     const struct dnas_net_heads heads = {.P = 128};
-    const struct dnas_bert_step_options o = {.max_pairs = d->B,
-                                             .max_T = d->T,
-                                             .mix_group = d->B,
-                                             .temperature = 0.05,
-                                             .dropout = dropout,
-                                             .n_threads = n_threads};
-    const struct dnas_bert_mix mix = {shape->L / 2, d->perm, d->lambda};
-    struct dnas_bert_net *net = dnas_bert_net_new(shape, &heads);
-    struct dnas_bert_step *step = dnas_bert_step_new(net, &o);
+    const struct dnas_step_options o = {.max_pairs = d->B,
+                                        .max_T = d->T,
+                                        .mix_group = d->B,
+                                        .temperature = 0.05,
+                                        .dropout = dropout,
+                                        .n_threads = n_threads};
+    const struct dnas_step_mix mix = {shape->L / 2, d->perm, d->lambda};
+    struct dnas_net *net = dnas_net_new(&dnas_bert, shape, NULL, &heads);
+    struct dnas_step *step = dnas_step_new(net, &o);
 
-    dnas_bert_net_init(net, 1, true);
+    dnas_net_init(net, 1, true);
     for (int mixed = 0; mixed < 2; mixed++) {
         double before = bench_peak(n_threads), after, from_s, took_s;
-        uint64_t flop = dnas_bert_step_flop(step);
+        uint64_t flop = dnas_step_flop(step);
 
         from_s = dnas_clock_s();
         run(step, d, mixed ? &mix : NULL);
         took_s = dnas_clock_s() - from_s;
-        flop = dnas_bert_step_flop(step) - flop;
+        flop = dnas_step_flop(step) - flop;
         after = bench_peak(n_threads);
         before = before > after ? before : after;
         printf("%-10s %-8s dropout %.1f  %6.2f s a step of %zu pairs  %6.0f tokens/s  %4.0f "
@@ -103,14 +104,14 @@ static void bench(const char *name, const struct dnas_bert_shape *shape, struct 
                1e-7 * (double)flop / took_s / before, before);
         fflush(stdout);
     }
-    dnas_bert_step_free(step);
-    dnas_bert_net_free(net);
+    dnas_step_free(step);
+    dnas_net_free(net);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct dnas_bert_shape large = {12, 768, 12, 3072, 4096, 1e-12f};
-    static const struct dnas_bert_shape small = {4, 256, 4, 1024, 4096, 1e-12f};
+    static const struct dnas_shape large = {12, 768, 12, 3072, 4096, 1e-12f};
+    static const struct dnas_shape small = {4, 256, 4, 1024, 4096, 1e-12f};
     int n_threads = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2;
     struct data d = {.B = argc > 2 ? strtoul(argv[2], NULL, 10) : 2,
                      .T = argc > 3 ? strtoul(argv[3], NULL, 10) : 2000};

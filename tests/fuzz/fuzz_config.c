@@ -94,22 +94,22 @@ int fuzz_try(const uint8_t *data, size_t n)
     static const uint16_t ids[] = {0, 1, 5, 2, 2, 3};
     const char *config = fuzz_file(data, n);
     struct dnas_err err = {""};
-    struct dnas_bert_run *run;
-    struct dnas_bert *b;
+    struct dnas_network_run *run;
+    struct dnas_network *b;
     const float *x;
 
     if (!folder)
         make_folder(config);
-    b = dnas_bert_open(folder, DNAS_BERT_F32, &err);
+    b = dnas_network_open(folder, DNAS_PRECISION_F32, &err);
     if (!b)
         return fuzz_refused(&err);
-    run = dnas_bert_run_new(b);
-    x = dnas_bert_forward(b, run, ids, 6, 1);
+    run = dnas_network_run_new(b);
+    x = dnas_network_forward(run, ids, 6, 1);
     for (size_t i = 0; i < 6 * C; i++)
         if (!(x[i] > -1e6f && x[i] < 1e6f))
             DNAS_BUG("hidden state %zu is %g", i, (double)x[i]);
-    dnas_bert_run_free(run);
-    dnas_bert_close(b);
+    dnas_network_run_free(run);
+    dnas_network_close(b);
     return 1;
 }
 

@@ -17,10 +17,10 @@
 
 #define GOLDEN "tests/data/golden/dnabert2_tiny"
 
-static struct dnas_bert *open_golden(enum dnas_bert_precision precision)
+static struct dnas_network *open_golden(enum dnas_precision precision)
 {
     struct dnas_err err = {""};
-    struct dnas_bert *b = dnas_bert_open(GOLDEN, precision, &err);
+    struct dnas_network *b = dnas_network_open(GOLDEN, precision, &err);
 
     if (!b) {
         printf("Bail out! %s\n", err.msg);
@@ -71,9 +71,9 @@ static double relative_error(const double *a, const double *b, size_t n)
  * embeddings against its float64. */
 static void compare(int skip)
 {
-    struct dnas_bert *b = open_golden(DNAS_BERT_F32);
-    struct dnas_bert_run *run = dnas_bert_run_new(b);
-    size_t C = dnas_bert_get_shape(b)->C, at = 0;
+    struct dnas_network *b = open_golden(DNAS_PRECISION_F32);
+    struct dnas_network_run *run = dnas_network_run_new(b);
+    size_t C = b->shape.C, at = 0;
     struct golden g;
 
     load(&g);
@@ -85,7 +85,7 @@ static void compare(int skip)
         double worst = 0;
 
         ids_of(ids, &g, row);
-        x = dnas_bert_forward(b, run, ids, T, skip);
+        x = dnas_network_forward(run, ids, T, skip);
         for (size_t i = 0; i < T * C; i++) {
             double d = fabs((double)x[i] - (double)g.hidden.f32[at + i]);
 
@@ -99,8 +99,8 @@ static void compare(int skip)
     }
     CHECK_INT(at, g.hidden.n);
     release(&g);
-    dnas_bert_run_free(run);
-    dnas_bert_close(b);
+    dnas_network_run_free(run);
+    dnas_network_close(b);
 }
 
 static void test_golden(void)
@@ -116,41 +116,41 @@ static void test_golden_dense(void)
 /* Neither what ran before nor room left over shows in the result. */
 static void test_same_bytes_in_any_order(void)
 {
-    struct dnas_bert *b = open_golden(DNAS_BERT_F32);
-    struct dnas_bert_run *run = dnas_bert_run_new(b);
-    size_t C = dnas_bert_get_shape(b)->C;
+    struct dnas_network *b = open_golden(DNAS_PRECISION_F32);
+    struct dnas_network_run *run = dnas_network_run_new(b);
+    size_t C = b->shape.C;
     struct golden g;
 
     load(&g);
     for (size_t row = g.lengths.n; row-- > 0;) {
-        struct dnas_bert_run *alone = dnas_bert_run_new(b);
+        struct dnas_network_run *alone = dnas_network_run_new(b);
         size_t T = (size_t)g.lengths.i64[row];
         uint16_t ids[700];
         const float *x, *y;
 
         ids_of(ids, &g, row);
-        x = dnas_bert_forward(b, run, ids, T, 1);
-        y = dnas_bert_forward(b, alone, ids, T, 1);
+        x = dnas_network_forward(run, ids, T, 1);
+        y = dnas_network_forward(alone, ids, T, 1);
         CHECK(memcmp(x, y, T * C * sizeof(*x)) == 0);
-        dnas_bert_run_free(alone);
+        dnas_network_run_free(alone);
     }
     release(&g);
-    dnas_bert_run_free(run);
-    dnas_bert_close(b);
+    dnas_network_run_free(run);
+    dnas_network_close(b);
 }
 
 /* bf16 as the issue of precision has it: the direction stays. */
 static void test_golden_bf16(void)
 {
-    struct dnas_bert *b;
-    struct dnas_bert_run *run;
+    struct dnas_network *b;
+    struct dnas_network_run *run;
     struct dnas_err err = {""};
     struct golden g;
 
-    b = dnas_bert_open(GOLDEN, DNAS_BERT_BF16, &err);
+    b = dnas_network_open(GOLDEN, DNAS_PRECISION_BF16, &err);
     if (!b)
         SKIP("oneDNN multiplies no bf16 on this processor");
-    run = dnas_bert_run_new(b);
+    run = dnas_network_run_new(b);
     load(&g);
     for (size_t row = 0; row < g.lengths.n; row++) {
         size_t T = (size_t)g.lengths.i64[row];
@@ -158,7 +158,7 @@ static void test_golden_bf16(void)
         double mean[96], xy = 0, xx = 0, yy = 0;
 
         ids_of(ids, &g, row);
-        dnas_cpu_meanpool_fwd(mean, dnas_bert_forward(b, run, ids, T, 1), T, 96);
+        dnas_cpu_meanpool_fwd(mean, dnas_network_forward(run, ids, T, 1), T, 96);
         for (size_t i = 0; i < 96; i++) {
             xy += mean[i] * g.embedding.f64[row * 96 + i];
             xx += mean[i] * mean[i];
@@ -167,8 +167,8 @@ static void test_golden_bf16(void)
         CHECK_NEAR(xy / sqrt(xx * yy), 1, 5e-4);
     }
     release(&g);
-    dnas_bert_run_free(run);
-    dnas_bert_close(b);
+    dnas_network_run_free(run);
+    dnas_network_close(b);
 }
 
 static void test_slopes(void)
@@ -184,15 +184,15 @@ static void test_slopes(void)
 
 static void test_ids_are_checked(void)
 {
-    struct dnas_bert *b = open_golden(DNAS_BERT_F32);
+    struct dnas_network *b = open_golden(DNAS_PRECISION_F32);
     struct dnas_err err = {""};
     uint16_t ids[3] = {1, 256, 2};
 
-    CHECK_INT(dnas_bert_check_ids(b, ids, 3, &err), -1);
+    CHECK_INT(dnas_network_check_ids(b, ids, 3, &err), -1);
     CHECK(strstr(err.msg, "token 2 is number 256 of a vocabulary of 256") != NULL);
     ids[1] = 255;
-    CHECK_INT(dnas_bert_check_ids(b, ids, 3, &err), 0);
-    dnas_bert_close(b);
+    CHECK_INT(dnas_network_check_ids(b, ids, 3, &err), 0);
+    dnas_network_close(b);
 }
 
 /* ---- models that are not as they should be ---- */
@@ -204,15 +204,16 @@ static char *in_tmp(const char *name)
 
 /* Writes golden's tensors, changed by `change`, as one file with its config in
  * the metadata, and opens it.  prefix goes before the names. */
-static struct dnas_bert *open_changed(void (*change)(struct dnas_tensor *, size_t *),
-                                      const char *prefix, const char *config, struct dnas_err *err)
+static struct dnas_network *open_changed(void (*change)(struct dnas_tensor *, size_t *),
+                                         const char *prefix, const char *config,
+                                         struct dnas_err *err)
 {
     struct dnas_weights *w = dnas_weights_open(GOLDEN, err);
     const struct dnas_metadata metadata = {"config", config};
     size_t n = dnas_weights_n(w);
     struct dnas_tensor *t = dnas_xzalloc(n + 1, sizeof(*t));
     char *path = in_tmp("dnas-model.safetensors");
-    struct dnas_bert *b;
+    struct dnas_network *b;
 
     for (size_t i = 0; i < n; i++) {
         t[i] = *dnas_weights_tensor(w, i);
@@ -221,7 +222,7 @@ static struct dnas_bert *open_changed(void (*change)(struct dnas_tensor *, size_
     if (change)
         change(t, &n);
     CHECK_INT(dnas_safetensors_write(path, t, n, &metadata, config ? 1 : 0, err), 0);
-    b = dnas_bert_open(path, DNAS_BERT_F32, err);
+    b = dnas_network_open(path, DNAS_PRECISION_F32, err);
     unlink(path);
     for (size_t i = 0; i < dnas_weights_n(w); i++)
         free((char *)t[i].name);
@@ -364,17 +365,17 @@ static void with_heads(struct dnas_tensor *t, size_t *n)
 
 static void test_heads_are_passed_over(void)
 {
-    struct dnas_bert *folder = open_golden(DNAS_BERT_F32), *b;
+    struct dnas_network *folder = open_golden(DNAS_PRECISION_F32), *b;
     struct dnas_err err = {""};
     char *config = golden_config();
 
     b = open_changed(with_heads, "", config, &err);
     CHECK_STR(err.msg, "");
     if (b)
-        CHECK_STR(dnas_bert_hash(b), dnas_bert_hash(folder));
-    dnas_bert_close(b);
+        CHECK_STR(b->hash, folder->hash);
+    dnas_network_close(b);
     free(config);
-    dnas_bert_close(folder);
+    dnas_network_close(folder);
 }
 
 /* The first hidden state of two tokens under this config. */
@@ -382,17 +383,17 @@ static void first_state(float *x, const char *config)
 {
     static const uint16_t ids[2] = {1, 2};
     struct dnas_err err = {""};
-    struct dnas_bert *b = open_changed(NULL, "", config, &err);
-    struct dnas_bert_run *run;
+    struct dnas_network *b = open_changed(NULL, "", config, &err);
+    struct dnas_network_run *run;
 
     CHECK_STR(err.msg, "");
     memset(x, 0, 96 * sizeof(*x));
     if (!b)
         return;
-    run = dnas_bert_run_new(b);
-    memcpy(x, dnas_bert_forward(b, run, ids, 2, 1), 96 * sizeof(*x));
-    dnas_bert_run_free(run);
-    dnas_bert_close(b);
+    run = dnas_network_run_new(b);
+    memcpy(x, dnas_network_forward(run, ids, 2, 1), 96 * sizeof(*x));
+    dnas_network_run_free(run);
+    dnas_network_close(b);
 }
 
 /* The layer norms' eps is the config's, or 1e-12. */
@@ -430,18 +431,18 @@ static void test_tokenizer_of_another_network(void)
 
     w = dnas_weights_open(GOLDEN, &err);
     for (int k = 0; k < 2; k++) {
-        struct dnas_bert *b;
+        struct dnas_network *b;
 
         memcpy(strstr(json, "25"), k ? "255" : "256", 3);
         CHECK_INT(dnas_safetensors_write(path, dnas_weights_tensor(w, 0), dnas_weights_n(w),
                                          metadata, 2, &err),
                   0);
         err.msg[0] = '\0';
-        b = dnas_bert_open(path, DNAS_BERT_F32, &err);
+        b = dnas_network_open(path, DNAS_PRECISION_F32, &err);
         CHECK((b != NULL) == (k == 1));
         if (k == 0)
             CHECK(strstr(err.msg, "its tokenizer has 257 tokens, its network 256") != NULL);
-        dnas_bert_close(b);
+        dnas_network_close(b);
     }
     unlink(path);
     free(path);
@@ -452,40 +453,40 @@ static void test_tokenizer_of_another_network(void)
 /* One file, with or without the prefix of DNABERT-2's, is the same model. */
 static void test_one_file_and_prefix(void)
 {
-    struct dnas_bert *folder = open_golden(DNAS_BERT_F32);
+    struct dnas_network *folder = open_golden(DNAS_PRECISION_F32);
     static const char *const prefixes[] = {"", "bert.", "module.dnabert2."};
     char *config = golden_config();
 
     for (int i = 0; i < 3; i++) {
         struct dnas_err err = {""};
-        struct dnas_bert *b = open_changed(NULL, prefixes[i], config, &err);
+        struct dnas_network *b = open_changed(NULL, prefixes[i], config, &err);
 
         CHECK_STR(err.msg, "");
         if (b)
-            CHECK_STR(dnas_bert_hash(b), dnas_bert_hash(folder));
-        dnas_bert_close(b);
+            CHECK_STR(b->hash, folder->hash);
+        dnas_network_close(b);
     }
     free(config);
-    dnas_bert_close(folder);
+    dnas_network_close(folder);
 }
 
 static void test_no_tokens(void)
 {
-    struct dnas_bert *b = open_golden(DNAS_BERT_F32);
-    struct dnas_bert_run *run = dnas_bert_run_new(b);
+    struct dnas_network *b = open_golden(DNAS_PRECISION_F32);
+    struct dnas_network_run *run = dnas_network_run_new(b);
     double mean[96];
 
-    dnas_cpu_meanpool_fwd(mean, dnas_bert_forward(b, run, NULL, 0, 1), 0, 96);
+    dnas_cpu_meanpool_fwd(mean, dnas_network_forward(run, NULL, 0, 1), 0, 96);
     CHECK(mean[0] == 0 && mean[95] == 0);
-    dnas_bert_run_free(run);
-    dnas_bert_close(b);
+    dnas_network_run_free(run);
+    dnas_network_close(b);
 }
 
 static void test_missing_folder(void)
 {
     struct dnas_err err = {""};
 
-    CHECK(dnas_bert_open("tests/data/no-such-folder", DNAS_BERT_F32, &err) == NULL);
+    CHECK(dnas_network_open("tests/data/no-such-folder", DNAS_PRECISION_F32, &err) == NULL);
     CHECK(strstr(err.msg, "no-such-folder") != NULL);
 }
 

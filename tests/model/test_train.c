@@ -7,7 +7,9 @@
  */
 #include "tests/unit/check.h"
 
-#include "common/bert_step.h"
+#include "common/bert.h"
+#include "common/bert_net.h"
+#include "common/train_step.h"
 #include "common/rng.h"
 #include "common/weights.h"
 #include "common/xmem.h"
@@ -22,12 +24,12 @@
 
 /* The batch of the golden numbers, and the network as it was before step 1. */
 struct setting {
-    struct dnas_bert_net *net;
-    struct dnas_bert_step *step;
+    struct dnas_net *net;
+    struct dnas_step *step;
     uint16_t tokens[2 * PAIRS][64];
     const uint16_t *ids[2 * PAIRS];
     size_t T[2 * PAIRS];
-    struct dnas_bert_batch batch;
+    struct dnas_step_batch batch;
     uint32_t perm[PAIRS];
     float lambda[PAIRS];
 };
@@ -56,11 +58,11 @@ static void load_head(const float *to, const char *name, size_t n)
     dnas_npy_release(&x);
 }
 
-static void set_up(struct setting *s, struct dnas_bert_step_options o)
+static void set_up(struct setting *s, struct dnas_step_options o)
 {
     const struct dnas_net_heads heads = {.P = 32};
     struct dnas_err err = {""};
-    struct dnas_bert *b = dnas_bert_open(GOLDEN, DNAS_BERT_F32, &err);
+    struct dnas_network *b = dnas_network_open(GOLDEN, DNAS_PRECISION_F32, &err);
     struct dnas_npy perm = npz_read(STEPS, "perm", DNAS_NPY_AS_I64);
     struct dnas_npy lambda = npz_read(STEPS, "lam", DNAS_NPY_AS_F32);
 
@@ -68,9 +70,9 @@ static void set_up(struct setting *s, struct dnas_bert_step_options o)
         printf("Bail out! %s\n", err.msg);
         exit(99);
     }
-    s->net = dnas_bert_net_new(dnas_bert_get_shape(b), &heads);
-    dnas_bert_net_copy(s->net, b);
-    dnas_bert_close(b);
+    s->net = dnas_net_new(&dnas_bert, &b->shape, NULL, &heads);
+    dnas_net_copy(s->net, b);
+    dnas_network_close(b);
     load_head(s->net->head0, "head0", 96 * 96);
     load_head(s->net->head2, "head2", 32 * 96);
     load_side(s, 0, "input_ids_1", "lengths_1");
@@ -79,31 +81,31 @@ static void set_up(struct setting *s, struct dnas_bert_step_options o)
         s->perm[i] = (uint32_t)perm.i64[i];
         s->lambda[i] = lambda.f32[i];
     }
-    s->batch = (struct dnas_bert_batch){.B = PAIRS, .ids = s->ids, .T = s->T};
+    s->batch = (struct dnas_step_batch){.B = PAIRS, .ids = s->ids, .T = s->T};
     o.max_pairs = PAIRS;
     o.max_T = 64;
-    s->step = dnas_bert_step_new(s->net, &o);
+    s->step = dnas_step_new(s->net, &o);
     dnas_npy_release(&perm);
     dnas_npy_release(&lambda);
 }
 
 static void tear_down(struct setting *s)
 {
-    dnas_bert_step_free(s->step);
-    dnas_bert_net_free(s->net);
+    dnas_step_free(s->step);
+    dnas_net_free(s->net);
 }
 
-static const struct dnas_bert_step_options plain = {
+static const struct dnas_step_options plain = {
     .mix_group = PAIRS, .freeze_first = true, .temperature = 0.05, .seed = 1, .n_threads = 1};
 
 /* layer -1: Weighted SimCLR. */
 static double run(struct setting *s, int layer, uint32_t number)
 {
-    const struct dnas_bert_mix mix = {(size_t)layer, s->perm, s->lambda};
+    const struct dnas_step_mix mix = {(size_t)layer, s->perm, s->lambda};
     struct dnas_err err = {""};
     double loss = NAN;
-    int status = layer < 0 ? dnas_bert_step_wsimclr(s->step, &loss, &s->batch, number, &err)
-                           : dnas_bert_step_mixed(s->step, &loss, &s->batch, &mix, number, &err);
+    int status = layer < 0 ? dnas_step_wsimclr(s->step, &loss, &s->batch, number, &err)
+                           : dnas_step_mixed(s->step, &loss, &s->batch, &mix, number, &err);
 
     if (status != 0)
         CHECK_FAIL("%s", err.msg);
@@ -195,15 +197,14 @@ static void compare_rows(const struct setting *s, const char *variant)
         char *name = dnas_xasprintf("%s_%s", variant, names[k]);
         struct dnas_npy z = npz_read(STEPS, name, DNAS_NPY_AS_F32);
 
-        CHECK_NEAR(relative(dnas_bert_step_rows(s->step) + k * PAIRS * 32, z.f32, PAIRS * 32), 0,
-                   1e-5);
+        CHECK_NEAR(relative(dnas_step_rows(s->step) + k * PAIRS * 32, z.f32, PAIRS * 32), 0, 1e-5);
         dnas_npy_release(&z);
         free(name);
     }
 }
 
 /* PyTorch's Adam (Kingma and Ba 2015), in double: rate 3e-4, the head's 3e-2. */
-static void adam(const struct dnas_bert_net *net, double *m, double *v, int t)
+static void adam(const struct dnas_net *net, double *m, double *v, int t)
 {
     for (size_t k = 0; k < net->n_tensors; k++) {
         const struct dnas_net_tensor *y = &net->tensors[k];
@@ -252,7 +253,7 @@ static void check_variant(const char *variant, int layer)
         }
         adam(s.net, m, v, step + 1);
     }
-    compare_after(&s, variant, "wqkv0", s.net->view.layers[0].qkv_w);
+    compare_after(&s, variant, "wqkv0", dnas_bert_net(s.net)->view.layers[0].qkv_w);
     compare_after(&s, variant, "head2", s.net->head2);
     free(m);
     free(v);
@@ -307,7 +308,7 @@ static void check_direction(struct setting *s, int layer, double tolerance)
 static void test_differences_with_dropout(void)
 {
     for (int layer = -1; layer < 3; layer++) {
-        struct dnas_bert_step_options o = plain;
+        struct dnas_step_options o = plain;
         struct setting s;
 
         o.freeze_first = false;
@@ -323,7 +324,7 @@ static void test_differences_with_dropout(void)
 static void test_threads(void)
 {
     for (int layer = -1; layer < 3; layer += 2) {
-        struct dnas_bert_step_options o = plain;
+        struct dnas_step_options o = plain;
         float *want = NULL;
         double first = 0;
 
@@ -353,7 +354,7 @@ static void test_mix_groups(void)
 {
     static const uint32_t perm[PAIRS] = {1, 0, 3, 2, 4};
     struct setting one, groups;
-    struct dnas_bert_step_options o = plain;
+    struct dnas_step_options o = plain;
     double a, b;
 
     set_up(&one, plain);
@@ -374,7 +375,7 @@ static void test_frozen_layers(void)
 {
     for (int layer = -1; layer < 3; layer++) {
         struct setting all, some;
-        struct dnas_bert_step_options o = plain;
+        struct dnas_step_options o = plain;
         double a, b;
 
         set_up(&all, plain);
@@ -404,7 +405,7 @@ static void test_frozen_layers(void)
 
 static void test_losses_without_gradients(void)
 {
-    struct dnas_bert_step_options o = plain;
+    struct dnas_step_options o = plain;
     struct dnas_err err = {""};
     struct setting s;
     double loss = NAN;
@@ -413,7 +414,7 @@ static void test_losses_without_gradients(void)
     set_up(&s, o);
     for (size_t i = 0; i < s.net->n; i++)
         s.net->g[i] = 7;
-    CHECK_INT(dnas_bert_loss_wsimclr(s.step, &loss, &s.batch, &err), 0);
+    CHECK_INT(dnas_step_loss_wsimclr(s.step, &loss, &s.batch, &err), 0);
     CHECK_NEAR(loss, golden_number("wsimclr", "loss_step0"), 1e-5);
     CHECK(s.net->g[0] == 7 && s.net->g[s.net->n - 1] == 7);
     CHECK(fabs(run(&s, -1, 0) - loss) > 1e-3); /* there dropout acts */
@@ -431,7 +432,7 @@ static void test_no_negatives(void)
     set_up(&s, plain);
     s.batch.B = 2;
     s.batch.label = label;
-    CHECK_INT(dnas_bert_step_wsimclr(s.step, &loss, &s.batch, 0, &err), -1);
+    CHECK_INT(dnas_step_wsimclr(s.step, &loss, &s.batch, 0, &err), -1);
     CHECK(strlen(err.msg) > 0);
     tear_down(&s);
 }
@@ -441,15 +442,15 @@ static void test_no_negatives(void)
 #define MASKED "tests/data/training/mlm.txt"
 
 struct masked {
-    struct dnas_bert_net *net;
-    struct dnas_bert_step *step;
+    struct dnas_net *net;
+    struct dnas_step *step;
     uint16_t tokens[4][65];
     const uint16_t *ids[4];
     size_t T[4];
     uint32_t *at[3];
     uint16_t target[3][10];
-    struct dnas_bert_guess guess[4];
-    struct dnas_bert_batch batch;
+    struct dnas_step_guess guess[4];
+    struct dnas_step_batch batch;
 };
 
 static void fill(const float *w, uint32_t stream, size_t n, double scale)
@@ -479,24 +480,24 @@ static void load_masked(struct masked *s, size_t i)
     free(was);
     free(ids);
     s->T[i] = T[i];
-    s->guess[i] = (struct dnas_bert_guess){s->at[i], s->target[i], n[i]};
+    s->guess[i] = (struct dnas_step_guess){s->at[i], s->target[i], n[i]};
 }
 
 static void set_up_masked(struct masked *s, int n_threads, double dropout)
 {
     const struct dnas_net_heads heads = {.mlm = true};
-    const struct dnas_bert_step_options o = {
+    const struct dnas_step_options o = {
         .max_pairs = 2, .max_T = 65, .dropout = dropout, .n_threads = n_threads};
     struct dnas_err err = {""};
-    struct dnas_bert *b = dnas_bert_open(GOLDEN, DNAS_BERT_F32, &err);
+    struct dnas_network *b = dnas_network_open(GOLDEN, DNAS_PRECISION_F32, &err);
 
     if (!b) {
         printf("Bail out! %s\n", err.msg);
         exit(99);
     }
-    s->net = dnas_bert_net_new(dnas_bert_get_shape(b), &heads);
-    dnas_bert_net_copy(s->net, b);
-    dnas_bert_close(b);
+    s->net = dnas_net_new(&dnas_bert, &b->shape, NULL, &heads);
+    dnas_net_copy(s->net, b);
+    dnas_network_close(b);
     fill(s->net->mlm_dense_w, 1, 96 * 96, 0x1p-3);
     fill(s->net->mlm_dense_b, 2, 96, 0x1p-3);
     fill(s->net->mlm_norm_w, 3, 96, 0x1p-3);
@@ -509,19 +510,19 @@ static void set_up_masked(struct masked *s, int n_threads, double dropout)
     s->guess[3].n = 0;
     for (size_t i = 0; i < 4; i++)
         s->ids[i] = s->tokens[i];
-    s->batch = (struct dnas_bert_batch){.B = 2, .ids = s->ids, .T = s->T};
-    s->step = dnas_bert_step_new(s->net, &o);
+    s->batch = (struct dnas_step_batch){.B = 2, .ids = s->ids, .T = s->T};
+    s->step = dnas_step_new(s->net, &o);
 }
 
 static void tear_down_masked(struct masked *s)
 {
     for (size_t i = 0; i < 3; i++)
         free(s->at[i]);
-    dnas_bert_step_free(s->step);
-    dnas_bert_net_free(s->net);
+    dnas_step_free(s->step);
+    dnas_net_free(s->net);
 }
 
-static void compare_tensor(const struct dnas_bert_net *net, const struct dnas_net_tensor *t)
+static void compare_tensor(const struct dnas_net *net, const struct dnas_net_tensor *t)
 {
     char *norm_name = dnas_xasprintf("norm:%s", t->tensor.name);
     char *dot_name = dnas_xasprintf("dot:%s", t->tensor.name);
@@ -544,7 +545,7 @@ static void compare_tensor(const struct dnas_bert_net *net, const struct dnas_ne
 }
 
 /* Part of a tensor whose gradient the file has in full. */
-static void compare_part(const struct dnas_bert_net *net, const char *name, const char *tensor,
+static void compare_part(const struct dnas_net *net, const char *name, const char *tensor,
                          size_t from, size_t n)
 {
     float *want = numbers_f32(MASKED, name, n);
@@ -562,7 +563,7 @@ static void test_masked_tokens(void)
     struct masked s;
 
     set_up_masked(&s, 1, 0);
-    CHECK_INT(dnas_bert_step_mlm(s.step, &loss, &s.batch, s.guess, 0, &err), 0);
+    CHECK_INT(dnas_step_mlm(s.step, &loss, &s.batch, s.guess, 0, &err), 0);
     CHECK_NEAR(loss, *want, 1e-5);
     for (size_t i = 0; i < s.net->n_tensors; i++)
         compare_tensor(s.net, &s.net->tensors[i]);
@@ -574,12 +575,12 @@ static void test_masked_tokens(void)
     compare_part(s.net, "row0:embeddings.word_embeddings.weight",
                  "embeddings.word_embeddings.weight", 0, 96);
     s.net->g[0] = 7;
-    CHECK_INT(dnas_bert_loss_mlm(s.step, &loss, &s.batch, s.guess, &err), 0);
+    CHECK_INT(dnas_step_loss_mlm(s.step, &loss, &s.batch, s.guess, &err), 0);
     CHECK_NEAR(loss, *want, 1e-5);
     CHECK(s.net->g[0] == 7);
     for (size_t i = 0; i < 4; i++)
         s.guess[i].n = 0;
-    CHECK_INT(dnas_bert_step_mlm(s.step, &loss, &s.batch, s.guess, 0, &err), -1);
+    CHECK_INT(dnas_step_mlm(s.step, &loss, &s.batch, s.guess, 0, &err), -1);
     tear_down_masked(&s);
     free(want);
 }
@@ -594,7 +595,7 @@ static void test_masked_tokens_on_threads(void)
         double loss;
 
         set_up_masked(&s, threads, 0.1);
-        CHECK_INT(dnas_bert_step_mlm(s.step, &loss, &s.batch, s.guess, 5, &err), 0);
+        CHECK_INT(dnas_step_mlm(s.step, &loss, &s.batch, s.guess, 5, &err), 0);
         if (!want) {
             want = dnas_xalloc(s.net->n, sizeof(*want));
             memcpy(want, s.net->g, s.net->n * sizeof(*want));

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * train_bert_opt.c - the command line of a network's training.  Contract: train_bert_opt.h.
+ * train_net_opt.c - the command line of a network's training.  Contract: train_net_opt.h.
  */
-#include "common/train_bert_opt.h"
+#include "common/train_net_opt.h"
 
 const char *const dnas_optimizers[] = {"adam", "adamw", NULL};
 const char *const dnas_schedules[] = {"constant", "cosine", "linear", NULL};
 const char *const dnas_train_compats[] = {"none", "dnabert-s", NULL};
 
-static int check(const struct dnas_train_bert *t, const struct dnas_train_bert_cli *c,
+static int check(const struct dnas_train_net *t, const struct dnas_train_net_cli *c,
                  struct dnas_err *err)
 {
     if (!c->init && !c->tokenizer)
@@ -25,15 +25,15 @@ static int check(const struct dnas_train_bert *t, const struct dnas_train_bert_c
     return 0;
 }
 
-int dnas_train_bert_resolve(struct dnas_train_bert *t, const struct dnas_train_bert_cli *c,
-                            struct dnas_err *err)
+int dnas_train_net_resolve(struct dnas_train_net *t, const struct dnas_train_net_cli *c,
+                           struct dnas_err *err)
 {
-    *t = dnas_train_bert_defaults();
-    if (dnas_train_bert_curriculum(t, c->curriculum, err) != 0)
+    *t = dnas_train_net_defaults();
+    if (dnas_train_net_curriculum(t, c->curriculum, err) != 0)
         return dnas_err_at(err, "--curriculum: ");
     t->init = c->init;
     t->tokenizer = c->tokenizer;
-    t->shape = (struct dnas_bert_shape){
+    t->shape = (struct dnas_shape){
         .L = (size_t)c->layers,
         .C = (size_t)c->width,
         .H = (size_t)c->heads,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * train_bert.c - a network trained on pairs of token sequences.  Contract: train_bert.h.
+ * train_net.c - a network trained on pairs of token sequences.  Contract: train_net.h.
  */
-#include "common/train_bert.h"
+#include "common/train_net.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -16,8 +16,9 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "common/bert_save.h"
-#include "common/bert_step.h"
+#include "common/net_save.h"
+#include "common/train_step.h"
+#include "common/backbone.h"
 #include "common/io.h"
 #include "common/msg.h"
 #include "common/pair_source.h"
@@ -34,9 +35,9 @@ const char *dnas_objective_name(enum dnas_objective o)
     return objective_names[o];
 }
 
-struct dnas_train_bert dnas_train_bert_defaults(void)
+struct dnas_train_net dnas_train_net_defaults(void)
 {
-    return (struct dnas_train_bert){
+    return (struct dnas_train_net){
         .batch = 48,
         .max_tokens = 2000,
         .projection = 128,
@@ -51,7 +52,7 @@ struct dnas_train_bert dnas_train_bert_defaults(void)
     };
 }
 
-int dnas_train_bert_curriculum(struct dnas_train_bert *t, const char *text, struct dnas_err *err)
+int dnas_train_net_curriculum(struct dnas_train_net *t, const char *text, struct dnas_err *err)
 {
     t->n_phases = 0;
     for (const char *at = text; *at;) {
@@ -77,12 +78,12 @@ int dnas_train_bert_curriculum(struct dnas_train_bert *t, const char *text, stru
     return t->n_phases > 0 ? 0 : dnas_err_set(err, "no objective is named");
 }
 
-size_t dnas_train_n_ranks(const struct dnas_train_bert *t)
+size_t dnas_train_n_ranks(const struct dnas_train_net *t)
 {
     return t->comm ? (size_t)dnas_comm_n_ranks(t->comm) : 1;
 }
 
-size_t dnas_train_mix_group(const struct dnas_train_bert *t)
+size_t dnas_train_mix_group(const struct dnas_train_net *t)
 {
     size_t share = t->batch / dnas_train_n_ranks(t);
 
@@ -110,10 +111,10 @@ static void listen(void)
 /* ---- a run ---- */
 
 struct run {
-    const struct dnas_train_bert *t;
+    const struct dnas_train_net *t;
     struct dnas_pair_source *source;
-    struct dnas_bert_net *net;
-    struct dnas_bert_step *step;
+    struct dnas_net *net;
+    struct dnas_step *step;
     struct dnas_train_batch *batch;
     struct dnas_mlm masks;
     struct dnas_optim optim;
@@ -128,7 +129,7 @@ struct run {
     uint64_t began_step;
 };
 
-static bool has(const struct dnas_train_bert *t, enum dnas_objective o)
+static bool has(const struct dnas_train_net *t, enum dnas_objective o)
 {
     for (size_t i = 0; i < t->n_phases; i++)
         if (t->phases[i].objective == o)
@@ -142,7 +143,7 @@ static bool is_first(const struct run *r)
     return !r->t->comm || dnas_comm_rank(r->t->comm) == 0;
 }
 
-static bool has_contrast(const struct dnas_train_bert *t)
+static bool has_contrast(const struct dnas_train_net *t)
 {
     return has(t, DNAS_WSIMCLR) || has(t, DNAS_MIMIX) || has(t, DNAS_IMIX) || has(t, DNAS_SUPCON);
 }
@@ -161,9 +162,9 @@ static size_t phase_of(const struct run *r, uint64_t step, uint64_t *epoch)
 
 /* ---- setting up ---- */
 
-static int read_tokenizer(struct run *r, const struct dnas_bert *init, struct dnas_err *err)
+static int read_tokenizer(struct run *r, const struct dnas_network *init, struct dnas_err *err)
 {
-    const char *from = r->t->tokenizer, *text = init ? dnas_bert_tokenizer_json(init) : NULL;
+    const char *from = r->t->tokenizer, *text = init ? init->tokenizer_json : NULL;
     size_t n;
 
     if (from)
@@ -179,14 +180,23 @@ static int read_tokenizer(struct run *r, const struct dnas_bert *init, struct dn
 /* The network of --init, or a new one. */
 static int make_net(struct run *r, struct dnas_err *err)
 {
-    const struct dnas_train_bert *t = r->t;
+    const struct dnas_train_net *t = r->t;
     const struct dnas_net_heads heads = {has_contrast(t) ? t->projection : 0, has(t, DNAS_MLM)};
-    struct dnas_bert_shape shape = t->shape;
-    struct dnas_bert *init = t->init ? dnas_bert_open(t->init, DNAS_BERT_F32, err) : NULL;
+    struct dnas_shape shape = t->shape;
+    struct dnas_network *init =
+        t->init ? dnas_network_open(t->init, DNAS_PRECISION_F32, err) : NULL;
+    const struct dnas_backbone *backbone = init ? init->backbone : t->backbone;
     int status = t->init && !init ? -1 : read_tokenizer(r, init, err);
 
+    if (status == 0 && t->backbone && backbone != t->backbone)
+        status = dnas_err_set(err, "%s: is a network of --arch %s", t->init, backbone->name);
+    if (status == 0 && !backbone->net_new)
+        status = dnas_err_set(err, "--arch %s can be run, but not yet trained", backbone->name);
+    if (status == 0 && heads.mlm && !backbone->mlm_prefix)
+        status = dnas_err_set(err, "--arch %s has no head for masked tokens: leave mlm out",
+                              backbone->name);
     if (status == 0 && init)
-        shape = *dnas_bert_get_shape(init);
+        shape = init->shape;
     else if (status == 0)
         shape.V = dnas_bpe_size(r->bpe);
     if (status == 0 && r->bpe && dnas_bpe_size(r->bpe) > shape.V)
@@ -196,12 +206,12 @@ static int make_net(struct run *r, struct dnas_err *err)
         status = dnas_err_set(err, "%zu layers cannot be frozen: there are %zu", t->n_frozen - 1,
                               shape.L);
     if (status == 0) {
-        r->net = dnas_bert_net_new(&shape, &heads);
-        dnas_bert_net_init(r->net, t->seed, !init);
+        r->net = dnas_net_new(backbone, &shape, init, &heads);
+        dnas_net_init(r->net, t->seed, !init);
         if (init)
-            dnas_bert_net_copy(r->net, init);
+            dnas_net_copy(r->net, init);
     }
-    dnas_bert_close(init);
+    dnas_network_close(init);
     return status;
 }
 
@@ -250,7 +260,7 @@ static int set_up_masks(struct run *r, struct dnas_err *err)
 /* How many steps there are; where they end. */
 static int plan(struct run *r, struct dnas_err *err)
 {
-    const struct dnas_train_bert *t = r->t;
+    const struct dnas_train_net *t = r->t;
     uint64_t n = dnas_pair_source_n_train(r->source), epochs = 0;
 
     r->steps_an_epoch = dnas_pair_source_n_batches(r->source, t->batch);
@@ -272,8 +282,8 @@ static int plan(struct run *r, struct dnas_err *err)
 /* A group of the optimiser for each tensor that learns. */
 static void set_up_optim(struct run *r)
 {
-    const struct dnas_train_bert *t = r->t;
-    const struct dnas_bert_net *net = r->net;
+    const struct dnas_train_net *t = r->t;
+    const struct dnas_net *net = r->net;
     struct dnas_optim_group *groups = dnas_xalloc(net->n_tensors, sizeof(*groups));
     struct dnas_optim_options o = t->optim;
     size_t n = 0;
@@ -288,7 +298,7 @@ static void set_up_optim(struct run *r)
             .first = y->at,
             .n = y->tensor.n,
             .rate = y->part == DNAS_NET_HEAD ? t->head_rate : 1,
-            .no_decay = y->tensor.role == DNAS_BERT_BIAS || y->tensor.role == DNAS_BERT_NORM,
+            .no_decay = y->tensor.role == DNAS_ROLE_BIAS || y->tensor.role == DNAS_ROLE_NORM,
         };
         n++;
     }
@@ -301,22 +311,23 @@ static void set_up_optim(struct run *r)
  * the result depends on. */
 static json_t *make_settings(const struct run *r)
 {
-    const struct dnas_train_bert *t = r->t;
-    const struct dnas_bert_shape *s = &r->net->shape;
+    const struct dnas_train_net *t = r->t;
+    const struct dnas_shape *s = &r->net->shape;
     const struct dnas_optim_options *o = &t->optim;
     json_t *phases = json_array(), *j;
     char input[17];
 
     snprintf(input, sizeof(input), "%016llx", (unsigned long long)dnas_pair_source_hash(r->source));
-    j = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:b}",
-        "input", input, "tokenizer", r->bpe ? dnas_bpe_hash(r->bpe) : "", "layers",
-        (json_int_t)s->L, "width", (json_int_t)s->C, "heads", (json_int_t)s->H, "inner",
-        (json_int_t)s->F, "batch", (json_int_t)t->batch, "max-tokens", (json_int_t)t->max_tokens,
-        "mix-group", (json_int_t)dnas_train_mix_group(t), "projection", (json_int_t)t->projection,
-        "frozen", (json_int_t)t->n_frozen, "seed", (json_int_t)t->seed, "temperature",
-        t->temperature, "dropout", t->dropout, "mix-alpha", t->mix_alpha, "mask-rate", t->mask_rate,
-        "ignore-labels", (int)t->ignore_labels);
+    j = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, "
+                  "s:f, s:f, s:b}",
+                  "arch", r->net->backbone->name, "input", input, "tokenizer",
+                  r->bpe ? dnas_bpe_hash(r->bpe) : "", "layers", (json_int_t)s->L, "width",
+                  (json_int_t)s->C, "heads", (json_int_t)s->H, "inner", (json_int_t)s->F, "batch",
+                  (json_int_t)t->batch, "max-tokens", (json_int_t)t->max_tokens, "mix-group",
+                  (json_int_t)dnas_train_mix_group(t), "projection", (json_int_t)t->projection,
+                  "frozen", (json_int_t)t->n_frozen, "seed", (json_int_t)t->seed, "temperature",
+                  t->temperature, "dropout", t->dropout, "mix-alpha", t->mix_alpha, "mask-rate",
+                  t->mask_rate, "ignore-labels", (int)t->ignore_labels);
 
     if (!j)
         DNAS_BUG("settings cannot be written");
@@ -348,9 +359,9 @@ static char *best_name(const char *output)
 
 static void make_step(struct run *r)
 {
-    const struct dnas_train_bert *t = r->t;
+    const struct dnas_train_net *t = r->t;
     bool mixes = has(t, DNAS_MIMIX) || has(t, DNAS_IMIX);
-    const struct dnas_bert_step_options o = {
+    const struct dnas_step_options o = {
         .max_pairs = t->batch > DNAS_VALIDATION_PAIRS ? t->batch : DNAS_VALIDATION_PAIRS,
         .max_T = dnas_pair_source_max_length(r->source),
         .mix_group = mixes ? dnas_train_mix_group(t) : 0,
@@ -364,10 +375,9 @@ static void make_step(struct run *r)
     };
 
     if (is_first(r))
-        dnas_msg_verbose("%zu parameters; a step needs %.0f MiB beside them",
-                         dnas_bert_net_size(r->net),
-                         (double)dnas_bert_step_bytes(r->net, &o) / 0x1p20);
-    r->step = dnas_bert_step_new(r->net, &o);
+        dnas_msg_verbose("%zu parameters; a step needs %.0f MiB beside them", dnas_net_size(r->net),
+                         (double)dnas_step_bytes(r->net, &o) / 0x1p20);
+    r->step = dnas_step_new(r->net, &o);
     r->batch = dnas_train_batch_new(t, r->source, r->step, r->net->shape.L,
                                     has(t, DNAS_MLM) ? &r->masks : NULL);
 }
@@ -415,11 +425,11 @@ static int open_log(struct run *r, struct dnas_err *err)
 
 static int save_model(const struct run *r, const char *path, struct dnas_err *err)
 {
-    const struct dnas_bert_about about = {r->tokenizer_json, r->t->pg_json};
+    const struct dnas_net_about about = {r->tokenizer_json, r->t->pg_json};
 
     if (!is_first(r))
         return 0;
-    return dnas_bert_save(path, r->net, &about, err);
+    return dnas_net_save(path, r->net, &about, err);
 }
 
 static int save_checkpoint(struct run *r, struct dnas_err *err)
@@ -433,7 +443,7 @@ static int save_checkpoint(struct run *r, struct dnas_err *err)
 
 static bool is_time_to_save(const struct run *r)
 {
-    const struct dnas_train_bert *t = r->t;
+    const struct dnas_train_net *t = r->t;
 
     return (t->checkpoint_steps > 0 && r->state.step % t->checkpoint_steps == 0) ||
            (t->checkpoint_s > 0 && dnas_clock_s() - r->saved_s >= t->checkpoint_s);
@@ -474,8 +484,8 @@ static bool is_time_to_validate(const struct run *r)
 /* A sentence for a loss or gradient that is not finite. */
 static int not_finite(const struct run *r, double loss, struct dnas_err *err)
 {
-    const char *weights = dnas_bert_net_not_finite(r->net, r->net->w);
-    const char *gradient = dnas_bert_net_not_finite(r->net, r->net->g);
+    const char *weights = dnas_net_not_finite(r->net, r->net->w);
+    const char *gradient = dnas_net_not_finite(r->net, r->net->g);
     unsigned long long step = (unsigned long long)r->state.step + 1;
     const char *remedy = "try a lower --rate, a --warmup, or --clip 1; the last checkpoint is kept";
 
@@ -580,13 +590,13 @@ static int begin(struct run *r, struct dnas_err *err)
 
 static int finish(struct run *r, struct dnas_err *err)
 {
-    const struct dnas_bert_about about = {r->tokenizer_json, r->t->pg_json};
+    const struct dnas_net_about about = {r->tokenizer_json, r->t->pg_json};
 
     if (!is_first(r))
         return 0;
     if (save_model(r, r->t->output, err) != 0)
         return -1;
-    if (r->t->hf_folder && dnas_bert_save_hf(r->t->hf_folder, r->net, &about, err) != 0)
+    if (r->t->hf_folder && dnas_net_save_hf(r->t->hf_folder, r->net, &about, err) != 0)
         return -1;
     unlink(r->checkpoint_path);
     if (r->state.best_step > 0)
@@ -599,7 +609,7 @@ static int finish(struct run *r, struct dnas_err *err)
 /* Ranks read the same plain file, and begin from the same weights. */
 static int check_ranks(const struct run *r, struct dnas_err *err)
 {
-    const struct dnas_train_bert *t = r->t;
+    const struct dnas_train_net *t = r->t;
     size_t n = dnas_train_n_ranks(t), share = t->batch / n;
 
     if (n == 1)
@@ -617,7 +627,7 @@ static int check_ranks(const struct run *r, struct dnas_err *err)
 
 static int set_up(struct run *r, struct dnas_err *err)
 {
-    const struct dnas_train_bert *t = r->t;
+    const struct dnas_train_net *t = r->t;
     struct dnas_pair_source_options from;
 
     r->checkpoint_path = dnas_xasprintf("%s.checkpoint", t->output);
@@ -650,9 +660,9 @@ static void release(struct run *r)
     if (r->log)
         fclose(r->log);
     dnas_train_batch_free(r->batch);
-    dnas_bert_step_free(r->step);
+    dnas_step_free(r->step);
     dnas_optim_release(&r->optim);
-    dnas_bert_net_free(r->net);
+    dnas_net_free(r->net);
     dnas_pair_source_close(r->source);
     if (has(r->t, DNAS_MLM))
         dnas_mlm_release(&r->masks);
@@ -664,7 +674,7 @@ static void release(struct run *r)
     free(r->best_path);
 }
 
-enum dnas_train_end dnas_train_bert_run(const struct dnas_train_bert *t, struct dnas_err *err)
+enum dnas_train_end dnas_train_net_run(const struct dnas_train_net *t, struct dnas_err *err)
 {
     struct run r = {.t = t};
     enum dnas_train_end end = DNAS_TRAIN_FAILED;

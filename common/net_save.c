@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * bert_save.c - a trained network as a file.  Contract: bert_save.h.
+ * net_save.c - a trained network as a file.  Contract: net_save.h.
  */
-#include "common/bert_save.h"
+#include "common/net_save.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -10,22 +10,21 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/backbone.h"
 #include "common/io.h"
 #include "common/xmem.h"
 
-struct dnas_tensor *dnas_bert_tensors(const struct dnas_bert_net *net, const float *x,
-                                      const char *prefix)
+struct dnas_tensor *dnas_net_tensors(const struct dnas_net *net, const float *x, const char *prefix)
 {
     struct dnas_tensor *out = dnas_xzalloc(net->n_tensors, sizeof(*out));
 
     for (size_t i = 0; i < net->n_tensors; i++) {
-        const struct dnas_bert_tensor *t = &net->tensors[i].tensor;
+        const struct dnas_layout_tensor *t = &net->tensors[i].tensor;
 
         out[i].name = dnas_xasprintf("%s%s", prefix, t->name);
         out[i].dtype = DNAS_DTYPE_F32;
-        out[i].n_dims = t->columns ? 2 : 1;
-        out[i].shape[0] = t->rows;
-        out[i].shape[1] = t->columns;
+        out[i].n_dims = t->n_dims;
+        memcpy(out[i].shape, t->shape, (size_t)t->n_dims * sizeof(*t->shape));
         out[i].n_elements = t->n;
         out[i].size_bytes = t->n * sizeof(float);
         out[i].data = x + net->tensors[i].at;
@@ -33,26 +32,16 @@ struct dnas_tensor *dnas_bert_tensors(const struct dnas_bert_net *net, const flo
     return out;
 }
 
-void dnas_bert_tensors_free(struct dnas_tensor *tensors, size_t n)
+void dnas_net_tensors_free(struct dnas_tensor *tensors, size_t n)
 {
     for (size_t i = 0; tensors && i < n; i++)
         free((char *)tensors[i].name);
     free(tensors);
 }
 
-/* The members that transformers' BertConfig and bert.c read. */
-static char *config_json(const struct dnas_bert_net *net)
+static char *config_json(const struct dnas_net *net)
 {
-    const struct dnas_bert_shape *s = &net->shape;
-    json_t *config = json_pack(
-        "{s:[s],s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:I,s:I,s:I,s:s}", "architectures",
-        net->heads.mlm ? "BertForMaskedLM" : "BertModel", "model_type", "bert", "hidden_act",
-        "gelu", "position_embedding_type", "alibi", "num_hidden_layers", (json_int_t)s->L,
-        "hidden_size", (json_int_t)s->C, "num_attention_heads", (json_int_t)s->H,
-        "intermediate_size", (json_int_t)s->F, "vocab_size", (json_int_t)s->V, "layer_norm_eps",
-        (double)s->eps, "hidden_dropout_prob", 0.1, "attention_probs_dropout_prob", 0.0,
-        "type_vocab_size", (json_int_t)2, "alibi_starting_size", (json_int_t)512, "pad_token_id",
-        (json_int_t)0, "torch_dtype", "float32");
+    json_t *config = net->backbone->config(net);
     char *text = config ? json_dumps(config, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
 
     if (!text)
@@ -61,17 +50,18 @@ static char *config_json(const struct dnas_bert_net *net)
     return text;
 }
 
-/* The tensors of the model: with the head for masked tokens under "bert.", as
+/* The tensors of the model: with the head for masked tokens under a prefix, as
  * transformers has them, and the table of words once more as its decoder. */
-static struct dnas_tensor *model_tensors(const struct dnas_bert_net *net, size_t *n)
+static struct dnas_tensor *model_tensors(const struct dnas_net *net, size_t *n)
 {
-    struct dnas_tensor *all = dnas_bert_tensors(net, net->w, "");
+    struct dnas_tensor *all = dnas_net_tensors(net, net->w, "");
     struct dnas_tensor *out = dnas_xzalloc(net->n_tensors + 1, sizeof(*out));
 
     *n = 0;
     for (size_t i = 0; i < net->n_tensors; i++) {
         enum dnas_net_part part = net->tensors[i].part;
-        const char *prefix = part == DNAS_NET_ENCODER && net->heads.mlm ? "bert." : "";
+        const char *prefix =
+            part == DNAS_NET_ENCODER && net->heads.mlm ? net->backbone->mlm_prefix : "";
 
         if (part == DNAS_NET_HEAD)
             continue;
@@ -82,11 +72,11 @@ static struct dnas_tensor *model_tensors(const struct dnas_bert_net *net, size_t
         out[*n] = all[0];
         out[(*n)++].name = dnas_xstrdup("cls.predictions.decoder.weight");
     }
-    dnas_bert_tensors_free(all, net->n_tensors);
+    dnas_net_tensors_free(all, net->n_tensors);
     return out;
 }
 
-static int write_model(const char *path, const struct dnas_bert_net *net,
+static int write_model(const char *path, const struct dnas_net *net,
                        const struct dnas_metadata *metadata, size_t n_metadata,
                        struct dnas_err *err)
 {
@@ -94,15 +84,15 @@ static int write_model(const char *path, const struct dnas_bert_net *net,
     struct dnas_tensor *tensors = model_tensors(net, &n);
     int status = dnas_safetensors_write(path, tensors, n, metadata, n_metadata, err);
 
-    dnas_bert_tensors_free(tensors, n);
+    dnas_net_tensors_free(tensors, n);
     return status;
 }
 
-int dnas_bert_save(const char *path, const struct dnas_bert_net *net,
-                   const struct dnas_bert_about *about, struct dnas_err *err)
+int dnas_net_save(const char *path, const struct dnas_net *net, const struct dnas_net_about *about,
+                  struct dnas_err *err)
 {
     char *config = config_json(net);
-    struct dnas_metadata metadata[4] = {{"architecture", "bert"}, {"config", config}};
+    struct dnas_metadata metadata[4] = {{"architecture", net->backbone->name}, {"config", config}};
     size_t n = 2;
     int status;
 
@@ -124,8 +114,8 @@ static int write_text(const char *folder, const char *name, const char *text, st
     return status;
 }
 
-int dnas_bert_save_hf(const char *folder, const struct dnas_bert_net *net,
-                      const struct dnas_bert_about *about, struct dnas_err *err)
+int dnas_net_save_hf(const char *folder, const struct dnas_net *net,
+                     const struct dnas_net_about *about, struct dnas_err *err)
 {
     const struct dnas_metadata format = {"format", "pt"};
     char *config = config_json(net), *path = dnas_xasprintf("%s/model.safetensors", folder);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * bert_step.h - one step of training: the loss of a batch and its gradient.
+ * train_step.h - one step of training: the loss of a batch and its gradient.
  *
  * The features of the whole batch come first, without what backward needs;
  * after the loss each sequence runs forward again and then backward (gradient
@@ -8,14 +8,14 @@
  * add to the gradient in the order of their numbers: its bits do not depend on
  * the number of threads.
  */
-#ifndef DNAS_BERT_STEP_H
-#define DNAS_BERT_STEP_H
+#ifndef DNAS_TRAIN_STEP_H
+#define DNAS_TRAIN_STEP_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/bert_net.h"
+#include "common/net.h"
 #include "common/comm.h"
 #include "common/err.h"
 
@@ -25,8 +25,8 @@ extern "C" {
 
 /* B pairs; sequence i of 0..B-1 is a first member, B + i its partner.  Of several
  * ranks each runs a share of equal size, in the order of their numbers
- * (dnas_bert_step_share), and needs no other tokens. */
-struct dnas_bert_batch {
+ * (dnas_step_share), and needs no other tokens. */
+struct dnas_step_batch {
     size_t B;
     const uint16_t *const *ids; /* [2B] of T tokens each, below V */
     const size_t *T;            /* [2B] from 1 to max_T */
@@ -35,7 +35,7 @@ struct dnas_bert_batch {
 
 /* Mixing before layer `layer` (0: after the embedding), in the notation of
  * contrastive.h; perm stays within groups of mix_group consecutive pairs. */
-struct dnas_bert_mix {
+struct dnas_step_mix {
     size_t layer;
     const uint32_t *perm; /* [B] */
     const float *lambda;  /* [B] */
@@ -43,13 +43,13 @@ struct dnas_bert_mix {
 
 /* Tokens to be guessed, for each of the 2B sequences: its ids are masked
  * already, and target[k] is what stood at position[k]. */
-struct dnas_bert_guess {
+struct dnas_step_guess {
     const uint32_t *position; /* [n] ascending */
     const uint16_t *target;   /* [n] */
     size_t n;
 };
 
-struct dnas_bert_step_options {
+struct dnas_step_options {
     size_t max_pairs, max_T; /* the largest batch and sequence */
     size_t mix_group;        /* 0: no batch will be mixed */
     size_t n_frozen;         /* 1 + K: the embedding and the first K layers stay; 0: all learn */
@@ -61,48 +61,43 @@ struct dnas_bert_step_options {
     struct dnas_comm *comm; /* NULL: one process */
 };
 
-struct dnas_bert_step;
-struct dnas_bert_step *dnas_bert_step_new(struct dnas_bert_net *net,
-                                          const struct dnas_bert_step_options *options);
+struct dnas_step;
+struct dnas_step *dnas_step_new(struct dnas_net *net, const struct dnas_step_options *options);
 /* NULL is fine. */
-void dnas_bert_step_free(struct dnas_bert_step *s);
-/* Bytes that dnas_bert_step_new takes. */
-uint64_t dnas_bert_step_bytes(const struct dnas_bert_net *net,
-                              const struct dnas_bert_step_options *options);
+void dnas_step_free(struct dnas_step *s);
+/* Bytes that dnas_step_new takes. */
+uint64_t dnas_step_bytes(const struct dnas_net *net, const struct dnas_step_options *options);
 
 /* The pairs from..to-1 of a batch of B that this rank runs; B is a multiple of
  * the number of ranks, else a bug. */
-void dnas_bert_step_share(const struct dnas_bert_step *s, size_t B, size_t *from, size_t *to);
+void dnas_step_share(const struct dnas_step *s, size_t B, size_t *from, size_t *to);
 
 /* In all: *loss is the mean, net->g is set to the gradient, of the whole batch
  * on every rank; `number` is the
  * step's, which dropout is drawn by.  0, or -1 with a sentence for a batch that
  * has no such loss.  A loss that is not finite is no error here. */
-int dnas_bert_step_wsimclr(struct dnas_bert_step *s, double *loss,
-                           const struct dnas_bert_batch *batch, uint32_t number,
-                           struct dnas_err *err);
-int dnas_bert_step_supcon(struct dnas_bert_step *s, double *loss,
-                          const struct dnas_bert_batch *batch, uint32_t number,
-                          struct dnas_err *err);
-int dnas_bert_step_mixed(struct dnas_bert_step *s, double *loss,
-                         const struct dnas_bert_batch *batch, const struct dnas_bert_mix *mix,
-                         uint32_t number, struct dnas_err *err);
+int dnas_step_wsimclr(struct dnas_step *s, double *loss, const struct dnas_step_batch *batch,
+                      uint32_t number, struct dnas_err *err);
+int dnas_step_supcon(struct dnas_step *s, double *loss, const struct dnas_step_batch *batch,
+                     uint32_t number, struct dnas_err *err);
+int dnas_step_mixed(struct dnas_step *s, double *loss, const struct dnas_step_batch *batch,
+                    const struct dnas_step_mix *mix, uint32_t number, struct dnas_err *err);
 /* Masked tokens: the mean of -log p(target) over all of them.
  *   guess  [2B] */
-int dnas_bert_step_mlm(struct dnas_bert_step *s, double *loss, const struct dnas_bert_batch *batch,
-                       const struct dnas_bert_guess *guess, uint32_t number, struct dnas_err *err);
+int dnas_step_mlm(struct dnas_step *s, double *loss, const struct dnas_step_batch *batch,
+                  const struct dnas_step_guess *guess, uint32_t number, struct dnas_err *err);
 
 /* The losses alone, without dropout and without touching net->g; each rank runs
  * the whole batch. */
-int dnas_bert_loss_wsimclr(struct dnas_bert_step *s, double *loss,
-                           const struct dnas_bert_batch *batch, struct dnas_err *err);
-int dnas_bert_loss_mlm(struct dnas_bert_step *s, double *loss, const struct dnas_bert_batch *batch,
-                       const struct dnas_bert_guess *guess, struct dnas_err *err);
+int dnas_step_loss_wsimclr(struct dnas_step *s, double *loss, const struct dnas_step_batch *batch,
+                           struct dnas_err *err);
+int dnas_step_loss_mlm(struct dnas_step *s, double *loss, const struct dnas_step_batch *batch,
+                       const struct dnas_step_guess *guess, struct dnas_err *err);
 
 /* The unit rows f32 [2B,P] of the last batch. */
-const float *dnas_bert_step_rows(const struct dnas_bert_step *s);
+const float *dnas_step_rows(const struct dnas_step *s);
 /* Operations of products and attention so far, all threads. */
-uint64_t dnas_bert_step_flop(const struct dnas_bert_step *s);
+uint64_t dnas_step_flop(const struct dnas_step *s);
 
 #ifdef __cplusplus
 }

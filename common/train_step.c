@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: MIT
  *
- * bert_step.c - the loss of a batch and its gradient.  Contract: bert_step.h.
+ * train_step.c - the loss of a batch and its gradient.  Contract: train_step.h.
  *
  * A mixed batch goes by groups of pairs among which rows are mixed.  For each
  * group: the first members up to the layer (kept in `hidden`), the mixed rows
  * from there on; backward the mixed rows (their gradient kept in `d_hidden`),
  * then each first member from the two rows that it went into.
  */
-#include "common/bert_step.h"
+#include "common/train_step.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/bert_mlm.h"
+#include "common/mlm_head.h"
 #include "common/contrastive.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
 
-struct dnas_bert_step {
-    struct dnas_bert_net *net;
-    struct dnas_bert_step_options o;
-    struct dnas_bert_tape **tape; /* [n_threads] */
-    struct dnas_bert_mlm **mlm;   /* [n_threads], with the head for it */
-    float **dx;                   /* [n_threads] [max_T,C] */
+struct dnas_step {
+    struct dnas_net *net;
+    struct dnas_step_options o;
+    struct dnas_tape **tape;    /* [n_threads] */
+    struct dnas_mlm_head **mlm; /* [n_threads], with the head for it */
+    float **dx;                 /* [n_threads] [max_T,C] */
     struct dnas_turns *turns;
     struct dnas_contrastive *objective;
     /* Rows of a batch: [2 max_pairs, C or P]. */
@@ -39,9 +39,9 @@ struct dnas_bert_step {
     uint32_t drop;
 
     /* the call at hand */
-    const struct dnas_bert_batch *batch;
-    const struct dnas_bert_mix *mix;
-    const struct dnas_bert_guess *guess;
+    const struct dnas_step_batch *batch;
+    const struct dnas_step_mix *mix;
+    const struct dnas_step_guess *guess;
     size_t from, to;     /* the pairs that this rank runs */
     size_t first, count; /* the pairs of the group; of sequences: where the tasks begin */
     uint32_t number;
@@ -55,28 +55,25 @@ struct sizes {
     size_t rows, C, P, group_states;
 };
 
-static struct sizes sizes_of(const struct dnas_bert_net *net,
-                             const struct dnas_bert_step_options *o)
+static struct sizes sizes_of(const struct dnas_net *net, const struct dnas_step_options *o)
 {
     return (struct sizes){2 * o->max_pairs, net->shape.C, net->heads.P,
                           o->mix_group * o->max_T * net->shape.C};
 }
 
-uint64_t dnas_bert_step_bytes(const struct dnas_bert_net *net,
-                              const struct dnas_bert_step_options *o)
+uint64_t dnas_step_bytes(const struct dnas_net *net, const struct dnas_step_options *o)
 {
     struct sizes n = sizes_of(net, o);
-    uint64_t each = dnas_bert_tape_bytes(&net->shape, o->max_T, true) + 4 * o->max_T * n.C;
+    uint64_t each = dnas_tape_bytes(net, o->max_T, true) + 4 * o->max_T * n.C;
 
     if (net->heads.mlm)
-        each += dnas_bert_mlm_bytes(net, o->max_T) + 4 * (uint64_t)net->shape.V * n.C;
+        each += dnas_mlm_head_bytes(net, o->max_T) + 4 * (uint64_t)net->shape.V * n.C;
     return (uint64_t)o->n_threads * each + 4 * n.rows * (4 * n.C + 2 * n.P) + 8 * n.group_states;
 }
 
-struct dnas_bert_step *dnas_bert_step_new(struct dnas_bert_net *net,
-                                          const struct dnas_bert_step_options *options)
+struct dnas_step *dnas_step_new(struct dnas_net *net, const struct dnas_step_options *options)
 {
-    struct dnas_bert_step *s = dnas_xzalloc(1, sizeof(*s));
+    struct dnas_step *s = dnas_xzalloc(1, sizeof(*s));
     struct sizes n = sizes_of(net, options);
     size_t threads = (size_t)options->n_threads;
 
@@ -87,12 +84,12 @@ struct dnas_bert_step *dnas_bert_step_new(struct dnas_bert_net *net,
     s->dx = dnas_xzalloc(threads, sizeof(*s->dx));
     s->mlm = dnas_xzalloc(threads, sizeof(*s->mlm));
     for (size_t i = 0; i < threads; i++) {
-        s->tape[i] = dnas_bert_tape_new(net, options->max_T, true);
+        s->tape[i] = dnas_tape_new(net, options->max_T, true);
         s->dx[i] = dnas_xalloc64(options->max_T * n.C, sizeof(float));
         if (net->heads.mlm)
-            s->mlm[i] = dnas_bert_mlm_new(net, options->max_T);
+            s->mlm[i] = dnas_mlm_head_new(net, options->max_T);
     }
-    s->turns = dnas_turns_new(dnas_bert_n_slots(net));
+    s->turns = dnas_turns_new(dnas_net_n_slots(net));
     s->sum = dnas_xalloc(threads * n.C, sizeof(*s->sum));
     s->guess_loss = dnas_xalloc(n.rows, sizeof(*s->guess_loss));
     if (net->heads.mlm)
@@ -113,13 +110,13 @@ struct dnas_bert_step *dnas_bert_step_new(struct dnas_bert_net *net,
     return s;
 }
 
-void dnas_bert_step_free(struct dnas_bert_step *s)
+void dnas_step_free(struct dnas_step *s)
 {
     if (!s)
         return;
     for (int i = 0; i < s->o.n_threads; i++) {
-        dnas_bert_tape_free(s->tape[i]);
-        dnas_bert_mlm_free(s->mlm[i]);
+        dnas_tape_free(s->tape[i]);
+        dnas_mlm_head_free(s->mlm[i]);
         free(s->dx[i]);
     }
     free(s->tape);
@@ -143,21 +140,21 @@ void dnas_bert_step_free(struct dnas_bert_step *s)
     free(s);
 }
 
-const float *dnas_bert_step_rows(const struct dnas_bert_step *s)
+const float *dnas_step_rows(const struct dnas_step *s)
 {
     return s->z;
 }
 
-uint64_t dnas_bert_step_flop(const struct dnas_bert_step *s)
+uint64_t dnas_step_flop(const struct dnas_step *s)
 {
     uint64_t flop = s->flop;
 
     for (int i = 0; i < s->o.n_threads; i++)
-        flop += dnas_bert_tape_flop(s->tape[i]);
+        flop += s->tape[i]->flop;
     return flop;
 }
 
-void dnas_bert_step_share(const struct dnas_bert_step *s, size_t B, size_t *from, size_t *to)
+void dnas_step_share(const struct dnas_step *s, size_t B, size_t *from, size_t *to)
 {
     size_t n = s->o.comm ? (size_t)dnas_comm_n_ranks(s->o.comm) : 1;
     size_t rank = s->o.comm ? (size_t)dnas_comm_rank(s->o.comm) : 0;
@@ -168,13 +165,13 @@ void dnas_bert_step_share(const struct dnas_bert_step *s, size_t B, size_t *from
     *to = B / n * (rank + 1);
 }
 
-static void begin(struct dnas_bert_step *s, const struct dnas_bert_batch *batch, uint32_t number,
+static void begin(struct dnas_step *s, const struct dnas_step_batch *batch, uint32_t number,
                   bool learning)
 {
     s->from = 0;
     s->to = batch->B;
     if (learning)
-        dnas_bert_step_share(s, batch->B, &s->from, &s->to);
+        dnas_step_share(s, batch->B, &s->from, &s->to);
     if (batch->B > s->o.max_pairs)
         DNAS_BUG("%zu pairs where there is room for %zu", batch->B, s->o.max_pairs);
     s->batch = batch;
@@ -186,7 +183,7 @@ static void begin(struct dnas_bert_step *s, const struct dnas_bert_batch *batch,
         memset(s->net->g, 0, s->net->n * sizeof(*s->net->g));
 }
 
-static struct dnas_dropout chance_of(const struct dnas_bert_step *s, size_t row)
+static struct dnas_dropout chance_of(const struct dnas_step *s, size_t row)
 {
     return (struct dnas_dropout){
         .drop = s->dropping ? s->drop : 0,
@@ -198,7 +195,7 @@ static struct dnas_dropout chance_of(const struct dnas_bert_step *s, size_t row)
 
 /* ---- forward ---- */
 
-static void pool(struct dnas_bert_step *s, size_t row, const float *x, size_t T, int worker)
+static void pool(struct dnas_step *s, size_t row, const float *x, size_t T, int worker)
 {
     size_t C = s->net->shape.C;
     double *mean = s->sum + (size_t)worker * C;
@@ -210,47 +207,47 @@ static void pool(struct dnas_bert_step *s, size_t row, const float *x, size_t T,
 
 static void feature_task(void *ctx, size_t i, int worker)
 {
-    struct dnas_bert_step *s = ctx;
+    struct dnas_step *s = ctx;
     size_t row = s->first + i, T = s->batch->T[row];
     struct dnas_dropout chance = chance_of(s, row);
-    struct dnas_bert_tape *t = s->tape[worker];
+    struct dnas_tape *t = s->tape[worker];
 
-    dnas_bert_tape_embed(t, s->batch->ids[row], T, &chance);
-    pool(s, row, dnas_bert_tape_forward(t, 0, s->net->shape.L, T, &chance), T, worker);
+    dnas_tape_embed(t, s->batch->ids[row], T, &chance);
+    pool(s, row, dnas_tape_forward(t, 0, s->net->shape.L, T, &chance), T, worker);
 }
 
-static void features(struct dnas_bert_step *s, size_t first, size_t n)
+static void features(struct dnas_step *s, size_t first, size_t n)
 {
     s->first = first;
     dnas_parallel_for(n, s->o.n_threads, feature_task, s);
 }
 
 /* The group's state i, f32 [max_T,C]. */
-static float *state(const struct dnas_bert_step *s, float *of, size_t i)
+static float *state(const struct dnas_step *s, float *of, size_t i)
 {
     return of + i * s->o.max_T * s->net->shape.C;
 }
 
 static void lower_task(void *ctx, size_t i, int worker)
 {
-    struct dnas_bert_step *s = ctx;
+    struct dnas_step *s = ctx;
     size_t row = s->first + i, T = s->batch->T[row];
     struct dnas_dropout chance = chance_of(s, row);
-    struct dnas_bert_tape *t = s->tape[worker];
+    struct dnas_tape *t = s->tape[worker];
     const float *x;
 
-    dnas_bert_tape_embed(t, s->batch->ids[row], T, &chance);
-    x = dnas_bert_tape_forward(t, 0, s->mix->layer, T, &chance);
+    dnas_tape_embed(t, s->batch->ids[row], T, &chance);
+    x = dnas_tape_forward(t, 0, s->mix->layer, T, &chance);
     memcpy(state(s, s->hidden, i), x, T * s->net->shape.C * sizeof(*x));
 }
 
 /* Mixes row i of the group into the tape; returns its tokens. */
-static size_t mix_rows(struct dnas_bert_step *s, struct dnas_bert_tape *t, size_t i)
+static size_t mix_rows(struct dnas_step *s, struct dnas_tape *t, size_t i)
 {
     size_t row = s->first + i, partner = s->mix->perm[row], C = s->net->shape.C;
     size_t T = s->batch->T[row];
     const float *a = state(s, s->hidden, i), *b = state(s, s->hidden, partner - s->first);
-    float *x = dnas_bert_tape_input(t, s->mix->layer);
+    float *x = dnas_tape_input(t, s->mix->layer);
     float part = s->mix->lambda[row];
 
     if (partner < s->first || partner >= s->first + s->count)
@@ -264,17 +261,17 @@ static size_t mix_rows(struct dnas_bert_step *s, struct dnas_bert_tape *t, size_
 
 static void upper_task(void *ctx, size_t i, int worker)
 {
-    struct dnas_bert_step *s = ctx;
-    struct dnas_bert_tape *t = s->tape[worker];
+    struct dnas_step *s = ctx;
+    struct dnas_tape *t = s->tape[worker];
     struct dnas_dropout chance = chance_of(s, s->first + i);
     size_t T = mix_rows(s, t, i);
 
-    pool(s, s->first + i, dnas_bert_tape_forward(t, s->mix->layer, s->net->shape.L, T, &chance), T,
+    pool(s, s->first + i, dnas_tape_forward(t, s->mix->layer, s->net->shape.L, T, &chance), T,
          worker);
 }
 
 /* Calls todo for each group of pairs that are mixed among each other. */
-static void each_group(struct dnas_bert_step *s, void (*todo)(struct dnas_bert_step *s))
+static void each_group(struct dnas_step *s, void (*todo)(struct dnas_step *s))
 {
     for (size_t from = s->from; from < s->to; from += s->o.mix_group) {
         s->first = from;
@@ -285,7 +282,7 @@ static void each_group(struct dnas_bert_step *s, void (*todo)(struct dnas_bert_s
     }
 }
 
-static void mixed_features(struct dnas_bert_step *s)
+static void mixed_features(struct dnas_step *s)
 {
     dnas_parallel_for(s->count, s->o.n_threads, lower_task, s);
     dnas_parallel_for(s->count, s->o.n_threads, upper_task, s);
@@ -293,13 +290,13 @@ static void mixed_features(struct dnas_bert_step *s)
 
 /* ---- several ranks ---- */
 
-static bool is_shared(const struct dnas_bert_step *s)
+static bool is_shared(const struct dnas_step *s)
 {
     return s->o.comm && dnas_comm_n_ranks(s->o.comm) > 1;
 }
 
 /* Makes all ranks' features known to each. */
-static int gather(struct dnas_bert_step *s, struct dnas_err *err)
+static int gather(struct dnas_step *s, struct dnas_err *err)
 {
     size_t B = s->batch->B, C = s->net->shape.C, n = s->to - s->from;
 
@@ -315,9 +312,9 @@ static int gather(struct dnas_bert_step *s, struct dnas_err *err)
 }
 
 /* Adds up what the ranks' sequences gave; the head saw all of them on each rank. */
-static int add_up(struct dnas_bert_step *s, bool head, struct dnas_err *err)
+static int add_up(struct dnas_step *s, bool head, struct dnas_err *err)
 {
-    const struct dnas_bert_net *net = s->net;
+    const struct dnas_net *net = s->net;
     size_t n = net->n;
 
     for (size_t i = 0; !head && i < net->n_tensors; i++)
@@ -328,7 +325,7 @@ static int add_up(struct dnas_bert_step *s, bool head, struct dnas_err *err)
 
 /* ---- the head ---- */
 
-static void head_forward(struct dnas_bert_step *s)
+static void head_forward(struct dnas_step *s)
 {
     size_t N = 2 * s->batch->B, C = s->net->shape.C, P = s->net->heads.P;
 
@@ -341,20 +338,18 @@ static void head_forward(struct dnas_bert_step *s)
 }
 
 /* From d_z, of the unit rows, d_pooled. */
-static void head_backward(struct dnas_bert_step *s)
+static void head_backward(struct dnas_step *s)
 {
-    const struct dnas_bert_net *net = s->net;
+    const struct dnas_net *net = s->net;
     size_t N = 2 * s->batch->B, C = net->shape.C, P = net->heads.P;
     float *d_active = s->d_pooled, *d_inner = s->active;
 
     dnas_unit_rows_bwd(s->d_z, s->d_z, s->z, s->norm, N, P);
-    dnas_cpu_linear_bwd_weight(dnas_bert_net_grad(net, net->head2), NULL, s->d_z, s->active, N, P,
-                               C);
+    dnas_cpu_linear_bwd_weight(dnas_net_grad(net, net->head2), NULL, s->d_z, s->active, N, P, C);
     dnas_cpu_linear_bwd(d_active, s->d_z, net->head2, NULL, N, P, C);
     for (size_t i = 0; i < N * C; i++)
         d_inner[i] = s->inner[i] > 0 ? d_active[i] : 0;
-    dnas_cpu_linear_bwd_weight(dnas_bert_net_grad(net, net->head0), NULL, d_inner, s->pooled, N, C,
-                               C);
+    dnas_cpu_linear_bwd_weight(dnas_net_grad(net, net->head0), NULL, d_inner, s->pooled, N, C, C);
     dnas_cpu_linear_bwd(s->d_pooled, d_inner, net->head0, NULL, N, C, C);
     s->flop += 4 * (uint64_t)N * C * (C + P);
 }
@@ -362,13 +357,13 @@ static void head_backward(struct dnas_bert_step *s)
 /* ---- backward ---- */
 
 /* The first layer that learns; whether the embedding does. */
-static size_t lowest(const struct dnas_bert_step *s)
+static size_t lowest(const struct dnas_step *s)
 {
     return s->o.n_frozen > 0 ? s->o.n_frozen - 1 : 0;
 }
 
 /* Every token has the same share in the mean. */
-static void spread(const struct dnas_bert_step *s, float *dx, size_t row, size_t T)
+static void spread(const struct dnas_step *s, float *dx, size_t row, size_t T)
 {
     size_t C = s->net->shape.C;
     const float *d = s->d_pooled + row * C;
@@ -379,39 +374,38 @@ static void spread(const struct dnas_bert_step *s, float *dx, size_t row, size_t
 }
 
 /* Backward from layer `to` down to the lowest that learns. */
-static void backward_below(struct dnas_bert_step *s, size_t i, size_t row, size_t to, int worker)
+static void backward_below(struct dnas_step *s, size_t i, size_t row, size_t to, int worker)
 {
-    struct dnas_bert_order order = {s->turns, i};
+    struct dnas_net_order order = {s->turns, i};
     struct dnas_dropout chance = chance_of(s, row);
     size_t T = s->batch->T[row];
 
-    dnas_bert_tape_backward(s->tape[worker], s->dx[worker], lowest(s), to, T, &chance, &order);
+    dnas_tape_backward(s->tape[worker], s->dx[worker], lowest(s), to, T, &chance, &order);
     if (s->o.n_frozen == 0)
-        dnas_bert_tape_backward_embed(s->tape[worker], s->dx[worker], s->batch->ids[row], T,
-                                      s->o.freeze_first, &chance, &order);
+        dnas_tape_backward_embed(s->tape[worker], s->dx[worker], s->batch->ids[row], T,
+                                 s->o.freeze_first, &chance, &order);
 }
 
 static void backward_task(void *ctx, size_t i, int worker)
 {
-    struct dnas_bert_step *s = ctx;
+    struct dnas_step *s = ctx;
     size_t row = s->first + i, T = s->batch->T[row], L = s->net->shape.L;
     struct dnas_dropout chance = chance_of(s, row);
 
-    dnas_bert_tape_embed(s->tape[worker], s->batch->ids[row], T, &chance);
-    dnas_bert_tape_forward(s->tape[worker], 0, L, T, &chance);
+    dnas_tape_embed(s->tape[worker], s->batch->ids[row], T, &chance);
+    dnas_tape_forward(s->tape[worker], 0, L, T, &chance);
     spread(s, s->dx[worker], row, T);
     backward_below(s, i, row, L, worker);
 }
 
 /* Each task adds to each sum in its turn. */
-static void in_turn(struct dnas_bert_step *s, size_t n,
-                    void (*task)(void *ctx, size_t i, int worker))
+static void in_turn(struct dnas_step *s, size_t n, void (*task)(void *ctx, size_t i, int worker))
 {
     dnas_turns_restart(s->turns);
     dnas_parallel_for(n, s->o.n_threads, task, s);
 }
 
-static void backward(struct dnas_bert_step *s, size_t first, size_t n)
+static void backward(struct dnas_step *s, size_t first, size_t n)
 {
     s->first = first;
     in_turn(s, n, backward_task);
@@ -419,21 +413,21 @@ static void backward(struct dnas_bert_step *s, size_t first, size_t n)
 
 static void upper_backward_task(void *ctx, size_t i, int worker)
 {
-    struct dnas_bert_step *s = ctx;
-    struct dnas_bert_tape *t = s->tape[worker];
+    struct dnas_step *s = ctx;
+    struct dnas_tape *t = s->tape[worker];
     struct dnas_dropout chance = chance_of(s, s->first + i);
-    struct dnas_bert_order order = {s->turns, i};
+    struct dnas_net_order order = {s->turns, i};
     size_t T = mix_rows(s, t, i), L = s->net->shape.L, layer = s->mix->layer;
     float *dx = state(s, s->d_hidden, i);
 
-    dnas_bert_tape_forward(t, layer, L, T, &chance);
+    dnas_tape_forward(t, layer, L, T, &chance);
     spread(s, dx, s->first + i, T);
-    dnas_bert_tape_backward(t, dx, layer > lowest(s) ? layer : lowest(s), L, T, &chance, &order);
+    dnas_tape_backward(t, dx, layer > lowest(s) ? layer : lowest(s), L, T, &chance, &order);
 }
 
 /* The gradient of a first member's states: of the row that is mostly it, and of
  * the one that it was mixed into. */
-static void unmix(struct dnas_bert_step *s, float *dx, size_t i)
+static void unmix(struct dnas_step *s, float *dx, size_t i)
 {
     size_t own = s->first + i, other = s->origin[own], C = s->net->shape.C;
     size_t T = s->batch->T[own];
@@ -454,17 +448,17 @@ static void unmix(struct dnas_bert_step *s, float *dx, size_t i)
 
 static void lower_backward_task(void *ctx, size_t i, int worker)
 {
-    struct dnas_bert_step *s = ctx;
+    struct dnas_step *s = ctx;
     size_t row = s->first + i, T = s->batch->T[row];
     struct dnas_dropout chance = chance_of(s, row);
 
-    dnas_bert_tape_embed(s->tape[worker], s->batch->ids[row], T, &chance);
-    dnas_bert_tape_forward(s->tape[worker], 0, s->mix->layer, T, &chance);
+    dnas_tape_embed(s->tape[worker], s->batch->ids[row], T, &chance);
+    dnas_tape_forward(s->tape[worker], 0, s->mix->layer, T, &chance);
     unmix(s, s->dx[worker], i);
     backward_below(s, i, row, s->mix->layer, worker);
 }
 
-static void mixed_backward(struct dnas_bert_step *s)
+static void mixed_backward(struct dnas_step *s)
 {
     if (s->count < s->to - s->from) /* the states of this group were overwritten */
         dnas_parallel_for(s->count, s->o.n_threads, lower_task, s);
@@ -474,7 +468,7 @@ static void mixed_backward(struct dnas_bert_step *s)
 }
 
 /* The features of this rank's pairs, and then of all. */
-static int all_features(struct dnas_bert_step *s, struct dnas_err *err)
+static int all_features(struct dnas_step *s, struct dnas_err *err)
 {
     size_t n = s->to - s->from;
 
@@ -484,7 +478,7 @@ static int all_features(struct dnas_bert_step *s, struct dnas_err *err)
 }
 
 /* From d_z the whole gradient. */
-static int all_backward(struct dnas_bert_step *s, struct dnas_err *err)
+static int all_backward(struct dnas_step *s, struct dnas_err *err)
 {
     head_backward(s);
     backward(s, s->from, s->to - s->from);
@@ -494,9 +488,8 @@ static int all_backward(struct dnas_bert_step *s, struct dnas_err *err)
 
 /* ---- the objectives ---- */
 
-int dnas_bert_step_wsimclr(struct dnas_bert_step *s, double *loss,
-                           const struct dnas_bert_batch *batch, uint32_t number,
-                           struct dnas_err *err)
+int dnas_step_wsimclr(struct dnas_step *s, double *loss, const struct dnas_step_batch *batch,
+                      uint32_t number, struct dnas_err *err)
 {
     begin(s, batch, number, true);
     if (all_features(s, err) != 0)
@@ -508,9 +501,8 @@ int dnas_bert_step_wsimclr(struct dnas_bert_step *s, double *loss,
     return all_backward(s, err);
 }
 
-int dnas_bert_step_supcon(struct dnas_bert_step *s, double *loss,
-                          const struct dnas_bert_batch *batch, uint32_t number,
-                          struct dnas_err *err)
+int dnas_step_supcon(struct dnas_step *s, double *loss, const struct dnas_step_batch *batch,
+                     uint32_t number, struct dnas_err *err)
 {
     size_t B = batch->B;
     uint32_t *label = dnas_xalloc(2 * B, sizeof(*label));
@@ -528,9 +520,8 @@ int dnas_bert_step_supcon(struct dnas_bert_step *s, double *loss,
     return status == 0 ? all_backward(s, err) : -1;
 }
 
-int dnas_bert_step_mixed(struct dnas_bert_step *s, double *loss,
-                         const struct dnas_bert_batch *batch, const struct dnas_bert_mix *mix,
-                         uint32_t number, struct dnas_err *err)
+int dnas_step_mixed(struct dnas_step *s, double *loss, const struct dnas_step_batch *batch,
+                    const struct dnas_step_mix *mix, uint32_t number, struct dnas_err *err)
 {
     size_t B = batch->B, P = s->net->heads.P;
 
@@ -554,8 +545,8 @@ int dnas_bert_step_mixed(struct dnas_bert_step *s, double *loss,
     return add_up(s, false, err);
 }
 
-int dnas_bert_loss_wsimclr(struct dnas_bert_step *s, double *loss,
-                           const struct dnas_bert_batch *batch, struct dnas_err *err)
+int dnas_step_loss_wsimclr(struct dnas_step *s, double *loss, const struct dnas_step_batch *batch,
+                           struct dnas_err *err)
 {
     begin(s, batch, 0, false);
     features(s, 0, 2 * batch->B);
@@ -567,7 +558,7 @@ int dnas_bert_loss_wsimclr(struct dnas_bert_step *s, double *loss,
 /* ---- masked tokens ---- */
 
 /* Sequence i of those that this rank runs. */
-static size_t own_row(const struct dnas_bert_step *s, size_t i)
+static size_t own_row(const struct dnas_step *s, size_t i)
 {
     size_t n = s->to - s->from;
 
@@ -576,33 +567,33 @@ static size_t own_row(const struct dnas_bert_step *s, size_t i)
 
 static void mlm_task(void *ctx, size_t i, int worker)
 {
-    struct dnas_bert_step *s = ctx;
+    struct dnas_step *s = ctx;
     size_t row = own_row(s, i), T = s->batch->T[row], L = s->net->shape.L;
     struct dnas_dropout chance = chance_of(s, row);
-    struct dnas_bert_tape *t = s->tape[worker];
-    struct dnas_bert_order order = {s->turns, i};
+    struct dnas_tape *t = s->tape[worker];
+    struct dnas_net_order order = {s->turns, i};
     const float *x;
 
-    dnas_bert_tape_embed(t, s->batch->ids[row], T, &chance);
-    x = dnas_bert_tape_forward(t, 0, L, T, &chance);
-    s->guess_loss[row] = dnas_bert_mlm_forward(s->mlm[worker], x, &s->guess[row]);
+    dnas_tape_embed(t, s->batch->ids[row], T, &chance);
+    x = dnas_tape_forward(t, 0, L, T, &chance);
+    s->guess_loss[row] = dnas_mlm_head_forward(s->mlm[worker], x, &s->guess[row]);
     if (!s->dropping)
         return;
-    dnas_bert_mlm_backward(s->mlm[worker], s->dx[worker], T, &s->guess[row], 1 / s->n_guesses,
+    dnas_mlm_head_backward(s->mlm[worker], s->dx[worker], T, &s->guess[row], 1 / s->n_guesses,
                            s->d_decoder, &order);
     backward_below(s, i, row, L, worker);
 }
 
 /* x of all ranks together. */
-static int sum_of_ranks(const struct dnas_bert_step *s, double *x, struct dnas_err *err)
+static int sum_of_ranks(const struct dnas_step *s, double *x, struct dnas_err *err)
 {
     return s->dropping && is_shared(s) ? dnas_comm_sum_f64(s->o.comm, x, err) : 0;
 }
 
-static int run_mlm(struct dnas_bert_step *s, double *loss, const struct dnas_bert_guess *guess,
+static int run_mlm(struct dnas_step *s, double *loss, const struct dnas_step_guess *guess,
                    struct dnas_err *err)
 {
-    float *d_words = dnas_bert_net_grad(s->net, s->net->view.words);
+    float *d_words = dnas_net_grad(s->net, dnas_net_words(s->net));
     size_t n = s->net->shape.V * s->net->shape.C, n_rows = 2 * (s->to - s->from);
 
     s->guess = guess;
@@ -626,15 +617,15 @@ static int run_mlm(struct dnas_bert_step *s, double *loss, const struct dnas_ber
     return s->dropping ? add_up(s, true, err) : 0;
 }
 
-int dnas_bert_step_mlm(struct dnas_bert_step *s, double *loss, const struct dnas_bert_batch *batch,
-                       const struct dnas_bert_guess *guess, uint32_t number, struct dnas_err *err)
+int dnas_step_mlm(struct dnas_step *s, double *loss, const struct dnas_step_batch *batch,
+                  const struct dnas_step_guess *guess, uint32_t number, struct dnas_err *err)
 {
     begin(s, batch, number, true);
     return run_mlm(s, loss, guess, err);
 }
 
-int dnas_bert_loss_mlm(struct dnas_bert_step *s, double *loss, const struct dnas_bert_batch *batch,
-                       const struct dnas_bert_guess *guess, struct dnas_err *err)
+int dnas_step_loss_mlm(struct dnas_step *s, double *loss, const struct dnas_step_batch *batch,
+                       const struct dnas_step_guess *guess, struct dnas_err *err)
 {
     begin(s, batch, 0, false);
     return run_mlm(s, loss, guess, err);

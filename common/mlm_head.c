@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * bert_mlm.c - guessing masked tokens.  Contract: bert_mlm.h.
+ * mlm_head.c - guessing masked tokens.  Contract: mlm_head.h.
  */
-#include "common/bert_mlm.h"
+#include "common/mlm_head.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,8 +11,8 @@
 #include "common/xmem.h"
 #include "kernels/kernels.h"
 
-struct dnas_bert_mlm {
-    const struct dnas_bert_net *net;
+struct dnas_mlm_head {
+    const struct dnas_net *net;
     size_t max_T;
     float *x;            /* [n,C]  the hidden states at the masked places */
     float *inner, *bent; /* [n,C]  before and after GELU */
@@ -22,14 +22,14 @@ struct dnas_bert_mlm {
     float *d_y, *d_x;    /* [n,C] */
 };
 
-uint64_t dnas_bert_mlm_bytes(const struct dnas_bert_net *net, size_t max_T)
+uint64_t dnas_mlm_head_bytes(const struct dnas_net *net, size_t max_T)
 {
     return 4 * (uint64_t)max_T * (6 * net->shape.C + net->shape.V + 2);
 }
 
-struct dnas_bert_mlm *dnas_bert_mlm_new(const struct dnas_bert_net *net, size_t max_T)
+struct dnas_mlm_head *dnas_mlm_head_new(const struct dnas_net *net, size_t max_T)
 {
-    struct dnas_bert_mlm *m = dnas_xzalloc(1, sizeof(*m));
+    struct dnas_mlm_head *m = dnas_xzalloc(1, sizeof(*m));
     size_t n = max_T * net->shape.C;
 
     m->net = net;
@@ -46,7 +46,7 @@ struct dnas_bert_mlm *dnas_bert_mlm_new(const struct dnas_bert_net *net, size_t 
     return m;
 }
 
-void dnas_bert_mlm_free(struct dnas_bert_mlm *m)
+void dnas_mlm_head_free(struct dnas_mlm_head *m)
 {
     if (!m)
         return;
@@ -80,10 +80,10 @@ static double cross_entropy(float *row, size_t V, uint16_t target)
     return sum > 0 ? log(sum) + (double)top - aim : NAN;
 }
 
-double dnas_bert_mlm_forward(struct dnas_bert_mlm *m, const float *x,
-                             const struct dnas_bert_guess *guess)
+double dnas_mlm_head_forward(struct dnas_mlm_head *m, const float *x,
+                             const struct dnas_step_guess *guess)
 {
-    const struct dnas_bert_net *net = m->net;
+    const struct dnas_net *net = m->net;
     size_t n = guess->n, C = net->shape.C, V = net->shape.V;
     double loss = 0;
 
@@ -95,36 +95,34 @@ double dnas_bert_mlm_forward(struct dnas_bert_mlm *m, const float *x,
     dnas_cpu_gelu_fwd(m->bent, m->inner, n * C);
     dnas_cpu_layernorm_fwd(m->y, m->mean, m->rstd, m->bent, NULL, net->mlm_norm_w, net->mlm_norm_b,
                            n, C, net->shape.eps);
-    dnas_cpu_linear_fwd(m->score, m->y, net->view.words, net->mlm_bias, NULL, n, V, C);
+    dnas_cpu_linear_fwd(m->score, m->y, dnas_net_words(net), net->mlm_bias, NULL, n, V, C);
     for (size_t k = 0; k < n; k++)
         loss += cross_entropy(m->score + k * V, V, guess->target[k]);
     return loss;
 }
 
-void dnas_bert_mlm_backward(struct dnas_bert_mlm *m, float *dx, size_t T,
-                            const struct dnas_bert_guess *guess, double scale, float *d_decoder,
-                            const struct dnas_bert_order *order)
+void dnas_mlm_head_backward(struct dnas_mlm_head *m, float *dx, size_t T,
+                            const struct dnas_step_guess *guess, double scale, float *d_decoder,
+                            const struct dnas_net_order *order)
 {
-    const struct dnas_bert_net *net = m->net;
-    size_t n = guess->n, C = net->shape.C, V = net->shape.V, slot = dnas_bert_mlm_slot(net);
+    const struct dnas_net *net = m->net;
+    size_t n = guess->n, C = net->shape.C, V = net->shape.V, slot = dnas_net_mlm_slot(net);
     float *d_inner = m->d_x;
 
     for (size_t i = 0; i < n * V; i++)
         m->score[i] *= (float)scale;
-    dnas_cpu_linear_bwd(m->d_y, m->score, net->view.words, NULL, n, V, C);
-    if (order->turns)
-        dnas_turns_wait(order->turns, slot, order->task);
-    dnas_cpu_linear_bwd_weight(d_decoder, dnas_bert_net_grad(net, net->mlm_bias), m->score, m->y, n,
-                               V, C);
-    dnas_cpu_layernorm_bwd_weight(dnas_bert_net_grad(net, net->mlm_norm_w),
-                                  dnas_bert_net_grad(net, net->mlm_norm_b), m->d_y, m->bent,
-                                  m->mean, m->rstd, n, C);
+    dnas_cpu_linear_bwd(m->d_y, m->score, dnas_net_words(net), NULL, n, V, C);
+    dnas_net_wait(order, slot);
+    dnas_cpu_linear_bwd_weight(d_decoder, dnas_net_grad(net, net->mlm_bias), m->score, m->y, n, V,
+                               C);
+    dnas_cpu_layernorm_bwd_weight(dnas_net_grad(net, net->mlm_norm_w),
+                                  dnas_net_grad(net, net->mlm_norm_b), m->d_y, m->bent, m->mean,
+                                  m->rstd, n, C);
     dnas_cpu_layernorm_bwd(m->d_y, m->d_y, m->bent, m->mean, m->rstd, net->mlm_norm_w, n, C);
     dnas_cpu_gelu_bwd(d_inner, m->d_y, m->inner, n * C);
-    dnas_cpu_linear_bwd_weight(dnas_bert_net_grad(net, net->mlm_dense_w),
-                               dnas_bert_net_grad(net, net->mlm_dense_b), d_inner, m->x, n, C, C);
-    if (order->turns)
-        dnas_turns_pass(order->turns, slot);
+    dnas_cpu_linear_bwd_weight(dnas_net_grad(net, net->mlm_dense_w),
+                               dnas_net_grad(net, net->mlm_dense_b), d_inner, m->x, n, C, C);
+    dnas_net_pass(order, slot);
     dnas_cpu_linear_bwd(m->d_y, d_inner, net->mlm_dense_w, NULL, n, C, C);
     memset(dx, 0, T * C * sizeof(*dx));
     for (size_t k = 0; k < n; k++)

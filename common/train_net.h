@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * train_bert.h - a network trained on pairs of token sequences, from the first
+ * train_net.h - a network trained on pairs of token sequences, from the first
  * step to the model file.
  *
  * Zhou et al. 2024 (DNABERT-S): Weighted SimCLR, MI-Mix and a curriculum of
  * them; i-Mix, supervised contrastive and masked tokens beside these.
  */
-#ifndef DNAS_TRAIN_BERT_H
-#define DNAS_TRAIN_BERT_H
+#ifndef DNAS_TRAIN_NET_H
+#define DNAS_TRAIN_NET_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/bert_net.h"
+#include "common/net.h"
 #include "common/comm.h"
 #include "common/err.h"
 #include "common/optim.h"
@@ -37,12 +37,13 @@ struct dnas_phase {
     uint32_t epochs;
 };
 
-struct dnas_train_bert {
+struct dnas_train_net {
     /* Where from. */
-    const char *init;             /* a model to go on from; NULL: `shape`, drawn by the seed */
-    const char *tokenizer;        /* a tokenizer.json; NULL: init's */
-    struct dnas_bert_shape shape; /* V is the tokenizer's */
-    const char *input;            /* PAIRS of tokens; NULL, "-": standard input */
+    const struct dnas_backbone *backbone; /* NULL: that of init */
+    const char *init;        /* a model to go on from; NULL: `shape`, drawn by the seed */
+    const char *tokenizer;   /* a tokenizer.json; NULL: init's */
+    struct dnas_shape shape; /* V is the tokenizer's */
+    const char *input;       /* PAIRS of tokens; NULL, "-": standard input */
 
     /* What is learnt. */
     struct dnas_phase phases[DNAS_TRAIN_PHASES];
@@ -51,7 +52,7 @@ struct dnas_train_bert {
     size_t max_tokens; /* of a sequence; longer ones are cut */
     size_t mix_group;  /* pairs among which rows are mixed; 0: a rank's share of the batch */
     size_t projection; /* outputs of the head */
-    size_t n_frozen;   /* as in bert_step.h */
+    size_t n_frozen;   /* as in train_step.h */
     double temperature, dropout, mix_alpha, mask_rate;
     bool ignore_labels; /* rows of one species are negatives, too */
     bool compat;        /* as the original code: ignore_labels, row 0 of the words stays */
@@ -74,15 +75,15 @@ struct dnas_train_bert {
 };
 
 /* The paper's settings; what has no default is 0 or NULL. */
-struct dnas_train_bert dnas_train_bert_defaults(void);
+struct dnas_train_net dnas_train_net_defaults(void);
 
 /* The ranks; of the pairs of a batch those that are mixed among each other. */
-size_t dnas_train_n_ranks(const struct dnas_train_bert *t);
-size_t dnas_train_mix_group(const struct dnas_train_bert *t);
+size_t dnas_train_n_ranks(const struct dnas_train_net *t);
+size_t dnas_train_mix_group(const struct dnas_train_net *t);
 
 /* Fills phases from "wsimclr:1,mimix:2"; a number of epochs may be left out and
  * is then 1.  -1 with a sentence. */
-int dnas_train_bert_curriculum(struct dnas_train_bert *t, const char *text, struct dnas_err *err);
+int dnas_train_net_curriculum(struct dnas_train_net *t, const char *text, struct dnas_err *err);
 
 enum dnas_train_end {
     DNAS_TRAIN_DONE,
@@ -101,7 +102,7 @@ enum dnas_train_end {
  * Several ranks all make this call; each opens input, a plain file, itself, and
  * rank 0 writes.  The batch must be a multiple of their number, and what is mixed
  * within a rank's share. */
-enum dnas_train_end dnas_train_bert_run(const struct dnas_train_bert *t, struct dnas_err *err);
+enum dnas_train_end dnas_train_net_run(const struct dnas_train_net *t, struct dnas_err *err);
 
 #ifdef __cplusplus
 }

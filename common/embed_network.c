@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * embed_bert.c - one window a task, one thread a window.  Contract: embed_bert.h.
+ * embed_network.c - one window a task, one thread a window.  Contract: embed_network.h.
  */
-#include "common/embed_bert.h"
+#include "common/embed_network.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +27,7 @@ struct slot {
 };
 
 struct job {
-    struct dnas_embed_bert *e;
+    struct dnas_embed_network *e;
     struct dnas_writer *w;
     struct dnas_seq *seq;             /* either this */
     struct dnas_tokens *tokens;       /* or that, */
@@ -35,7 +35,7 @@ struct job {
     int *extra_from, n_extra;         /* columns beside TOKENS' own, and where they come from */
     struct dnas_column *extra_columns;
     struct slot *slots;
-    struct dnas_bert_run **runs;        /* [n_threads] */
+    struct dnas_network_run **runs;     /* [n_threads] */
     struct dnas_bpe_encoder **encoders; /* [n_threads] */
     /* The sequence whose windows are being added up. */
     double *sum; /* [C] of mean times letters */
@@ -55,7 +55,7 @@ static bool is_token_column(const char *name)
     return false;
 }
 
-void dnas_embed_bert_header(struct dnas_header *h, const struct dnas_header *tokens)
+void dnas_embed_network_header(struct dnas_header *h, const struct dnas_header *tokens)
 {
     for (int c = 0; c < tokens->n_columns; c++) {
         const struct dnas_column *col = &tokens->columns[c];
@@ -135,21 +135,21 @@ static int work(void *ctx, int slot, int worker, struct dnas_err *err)
 {
     struct job *j = ctx;
     struct slot *s = &j->slots[slot];
-    size_t C = dnas_bert_get_shape(j->e->bert)->C;
+    size_t C = j->e->network->shape.C;
     const float *hidden;
 
     if (j->seq) {
-        const struct dnas_bpe *bpe = dnas_bert_tokenizer(j->e->bert);
+        const struct dnas_bpe *bpe = j->e->network->bpe;
 
         s->ids.n = 0;
         dnas_bpe_encode(bpe, j->encoders[worker], s->batch.letters, s->batch.n_letters, &s->ids,
                         NULL);
         dnas_bpe_wrap(bpe, &s->ids, 0, j->e->max_tokens);
     }
-    if (dnas_bert_check_ids(j->e->bert, s->ids.v, s->ids.n, err) != 0)
+    if (dnas_network_check_ids(j->e->network, s->ids.v, s->ids.n, err) != 0)
         return dnas_err_at(
             err, "%s: '%.200s': ", j->reader ? dnas_reader_name(j->reader) : "sequence", id_of(s));
-    hidden = dnas_bert_forward(j->e->bert, j->runs[worker], s->ids.v, s->ids.n, 1);
+    hidden = dnas_network_forward(j->runs[worker], s->ids.v, s->ids.n, 1);
     dnas_cpu_meanpool_fwd(s->mean, hidden, s->ids.n, C);
     return 0;
 }
@@ -158,7 +158,7 @@ static int work(void *ctx, int slot, int worker, struct dnas_err *err)
 
 static int write_sum(struct job *j, const struct slot *s, struct dnas_err *err)
 {
-    size_t C = dnas_bert_get_shape(j->e->bert)->C, dims = j->e->dims ? j->e->dims : C;
+    size_t C = j->e->network->shape.C, dims = j->e->dims ? j->e->dims : C;
     uint32_t length_bp = (uint32_t)j->length_bp;
 
     if (j->length_bp > UINT32_MAX)
@@ -188,7 +188,7 @@ static int drain(void *ctx, int slot, struct dnas_err *err)
 {
     struct job *j = ctx;
     struct slot *s = &j->slots[slot];
-    size_t C = dnas_bert_get_shape(j->e->bert)->C;
+    size_t C = j->e->network->shape.C;
 
     if (s->part == 0) {
         memset(j->sum, 0, C * sizeof(*j->sum));
@@ -226,8 +226,8 @@ static void find_further_columns(struct job *j)
 
 static int run(struct job *j, struct dnas_err *err)
 {
-    const struct dnas_embed_bert *e = j->e;
-    size_t C = dnas_bert_get_shape(e->bert)->C;
+    const struct dnas_embed_network *e = j->e;
+    size_t C = e->network->shape.C;
     struct dnas_pipeline p = {.fill = fill,
                               .work = work,
                               .drain = drain,
@@ -243,7 +243,7 @@ static int run(struct job *j, struct dnas_err *err)
     j->vector = dnas_xalloc(C, sizeof(*j->vector));
     j->narrow = dnas_xalloc(C, sizeof(*j->narrow));
     for (int i = 0; i < e->n_threads; i++) {
-        j->runs[i] = dnas_bert_run_new(e->bert);
+        j->runs[i] = dnas_network_run_new(e->network);
         j->encoders[i] = dnas_bpe_encoder_new();
     }
     for (int i = 0; i < p.n_slots; i++) {
@@ -252,7 +252,7 @@ static int run(struct job *j, struct dnas_err *err)
     }
     status = dnas_pipeline_run(&p, err);
     for (int i = 0; i < e->n_threads; i++) {
-        dnas_bert_run_free(j->runs[i]);
+        dnas_network_run_free(j->runs[i]);
         dnas_bpe_encoder_free(j->encoders[i]);
     }
     for (int i = 0; i < p.n_slots; i++) {
@@ -275,16 +275,17 @@ static int run(struct job *j, struct dnas_err *err)
     return status;
 }
 
-int dnas_embed_bert_sequences(struct dnas_embed_bert *e, struct dnas_writer *w, struct dnas_seq *s,
-                              struct dnas_err *err)
+int dnas_embed_network_sequences(struct dnas_embed_network *e, struct dnas_writer *w,
+                                 struct dnas_seq *s, struct dnas_err *err)
 {
     struct job j = {.e = e, .w = w, .seq = s};
 
     return run(&j, err);
 }
 
-int dnas_embed_bert_tokens(struct dnas_embed_bert *e, struct dnas_writer *w, struct dnas_tokens *t,
-                           const struct dnas_reader *r, struct dnas_err *err)
+int dnas_embed_network_tokens(struct dnas_embed_network *e, struct dnas_writer *w,
+                              struct dnas_tokens *t, const struct dnas_reader *r,
+                              struct dnas_err *err)
 {
     struct job j = {.e = e, .w = w, .tokens = t, .reader = r};
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * bert_save.h - a trained network as a file that dnas-embed runs.
+ * net_save.h - a trained network as a file that dnas-embed runs.
  */
-#ifndef DNAS_BERT_SAVE_H
-#define DNAS_BERT_SAVE_H
+#ifndef DNAS_NET_SAVE_H
+#define DNAS_NET_SAVE_H
 
-#include "common/bert_net.h"
+#include "common/net.h"
 #include "common/err.h"
 #include "common/weights.h"
 
@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 /* What goes into a model file beside the weights; NULL where there is none. */
-struct dnas_bert_about {
+struct dnas_net_about {
     const char *tokenizer_json; /* the text of a tokenizer.json */
     const char *pg_json;        /* an array of program lines */
 };
@@ -23,19 +23,19 @@ struct dnas_bert_about {
  * "tokenizer" and "pg" in its metadata; replaces path when whole.  The
  * contrastive head is left out, as in the published models; the head for masked
  * tokens is written where the network has one. */
-int dnas_bert_save(const char *path, const struct dnas_bert_net *net,
-                   const struct dnas_bert_about *about, struct dnas_err *err);
+int dnas_net_save(const char *path, const struct dnas_net *net, const struct dnas_net_about *about,
+                  struct dnas_err *err);
 
 /* Writes a folder as Hugging Face's transformers reads one: config.json,
  * tokenizer.json (where there is one) and model.safetensors. */
-int dnas_bert_save_hf(const char *folder, const struct dnas_bert_net *net,
-                      const struct dnas_bert_about *about, struct dnas_err *err);
+int dnas_net_save_hf(const char *folder, const struct dnas_net *net,
+                     const struct dnas_net_about *about, struct dnas_err *err);
 
 /* The tensors of net with the values of x, f32 [n], under prefix + their names.
- * *out [net->n_tensors] borrows x; free with dnas_bert_tensors_free. */
-struct dnas_tensor *dnas_bert_tensors(const struct dnas_bert_net *net, const float *x,
-                                      const char *prefix);
-void dnas_bert_tensors_free(struct dnas_tensor *tensors, size_t n);
+ * *out [net->n_tensors] borrows x; free with dnas_net_tensors_free. */
+struct dnas_tensor *dnas_net_tensors(const struct dnas_net *net, const float *x,
+                                     const char *prefix);
+void dnas_net_tensors_free(struct dnas_tensor *tensors, size_t n);
 
 #ifdef __cplusplus
 }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * embed_bert.h - sequences or tokens to EMBEDDINGS by a network.
+ * embed_network.h - sequences or tokens to EMBEDDINGS by a network.
  *
  * A sequence's embedding is the mean of its windows' embeddings, each the mean
  * of the last hidden states of all tokens, [CLS] and [SEP] included, weighted
  * by the windows' letters.
  */
-#ifndef DNAS_EMBED_BERT_H
-#define DNAS_EMBED_BERT_H
+#ifndef DNAS_EMBED_NETWORK_H
+#define DNAS_EMBED_NETWORK_H
 
-#include "common/bert.h"
+#include "common/network.h"
 #include "common/seq.h"
 #include "common/stream.h"
 #include "common/tokens.h"
@@ -18,8 +18,8 @@
 extern "C" {
 #endif
 
-struct dnas_embed_bert {
-    const struct dnas_bert *bert;
+struct dnas_embed_network {
+    const struct dnas_network *network;
     size_t dims; /* averaged down to so many; 0: all */
     bool bf16;   /* type of the output */
     int n_threads;
@@ -31,14 +31,15 @@ struct dnas_embed_bert {
 /* Both write rows of w in the order of the input, the same bytes for any
  * number of threads and from either source.  w's header is dnas_embed_header's;
  * for tokens, read by r, followed by the further columns of r
- * (dnas_embed_bert_header).  0 or -1. */
-int dnas_embed_bert_sequences(struct dnas_embed_bert *e, struct dnas_writer *w, struct dnas_seq *s,
+ * (dnas_embed_network_header).  0 or -1. */
+int dnas_embed_network_sequences(struct dnas_embed_network *e, struct dnas_writer *w,
+                                 struct dnas_seq *s, struct dnas_err *err);
+int dnas_embed_network_tokens(struct dnas_embed_network *e, struct dnas_writer *w,
+                              struct dnas_tokens *t, const struct dnas_reader *r,
                               struct dnas_err *err);
-int dnas_embed_bert_tokens(struct dnas_embed_bert *e, struct dnas_writer *w, struct dnas_tokens *t,
-                           const struct dnas_reader *r, struct dnas_err *err);
 
 /* Adds the columns of a TOKENS stream that its kind does not need. */
-void dnas_embed_bert_header(struct dnas_header *h, const struct dnas_header *tokens);
+void dnas_embed_network_header(struct dnas_header *h, const struct dnas_header *tokens);
 
 #ifdef __cplusplus
 }

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * train_bert_opt.h - the command line of a network's training.
+ * train_net_opt.h - the command line of a network's training.
  *
- *     struct dnas_train_bert_cli cli = DNAS_TRAIN_BERT_CLI;
- *     const struct dnas_opt opts[] = {DNAS_TRAIN_BERT_OPTIONS(cli), {0}};
+ *     struct dnas_train_net_cli cli = DNAS_TRAIN_NET_CLI;
+ *     const struct dnas_opt opts[] = {DNAS_TRAIN_NET_OPTIONS(cli), {0}};
  *     ... parse ...
- *     status = dnas_train_bert_resolve(&train, &cli, &err);
+ *     status = dnas_train_net_resolve(&train, &cli, &err);
  */
-#ifndef DNAS_TRAIN_BERT_OPT_H
-#define DNAS_TRAIN_BERT_OPT_H
+#ifndef DNAS_TRAIN_NET_OPT_H
+#define DNAS_TRAIN_NET_OPT_H
 
 #include "common/opt.h"
-#include "common/train_bert.h"
+#include "common/train_net.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* As options have them. */
-struct dnas_train_bert_cli {
+struct dnas_train_net_cli {
     const char *init, *tokenizer, *curriculum, *save_hf, *log;
     int64_t layers, width, heads, inner;
     int64_t batch, max_tokens, mix_group, projection, freeze, warmup, max_steps;
@@ -31,8 +31,8 @@ struct dnas_train_bert_cli {
 
 extern const char *const dnas_optimizers[], *const dnas_schedules[], *const dnas_train_compats[];
 
-/* The defaults, as dnas_train_bert_defaults has them; a network from scratch is small. */
-#define DNAS_TRAIN_BERT_CLI                                                                        \
+/* The defaults, as dnas_train_net_defaults has them; a network from scratch is small. */
+#define DNAS_TRAIN_NET_CLI                                                                         \
     {                                                                                              \
         .curriculum = "wsimclr:1,mimix:2", .layers = 4, .width = 256, .heads = 4, .batch = 48,     \
         .max_tokens = 2000, .projection = 128, .rate = 3e-6, .head_rate = 100,                     \
@@ -41,7 +41,7 @@ extern const char *const dnas_optimizers[], *const dnas_schedules[], *const dnas
     }
 
 /* clang-format off */
-#define DNAS_TRAIN_BERT_OPTIONS(c)                                                                 \
+#define DNAS_TRAIN_NET_OPTIONS(c)                                                                 \
     {0, "init", "MODEL", DNAS_OPT_TEXT, &(c).init, 0, 0, NULL,                                     \
      "bert: go on from this model instead of random weights"},                                     \
     {'T', "tokenizer", "FILE", DNAS_OPT_TEXT, &(c).tokenizer, 0, 0, NULL,                          \
@@ -106,8 +106,8 @@ extern const char *const dnas_optimizers[], *const dnas_schedules[], *const dnas
 
 /* Fills t from the options, but for output, input, seed, threads and pg_json; -1
  * with a sentence about the command line. */
-int dnas_train_bert_resolve(struct dnas_train_bert *t, const struct dnas_train_bert_cli *c,
-                            struct dnas_err *err);
+int dnas_train_net_resolve(struct dnas_train_net *t, const struct dnas_train_net_cli *c,
+                           struct dnas_err *err);
 
 #ifdef __cplusplus
 }

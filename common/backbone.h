@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * backbone.h - a family of networks: how one is opened, run and trained.
+ *
+ * network.h and net.h are what others call; a backbone fills this table, and
+ * backbone.c lists it.  Its structs begin with the ones declared there.
+ */
+#ifndef DNAS_BACKBONE_H
+#define DNAS_BACKBONE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/layout.h"
+#include "common/net.h"
+#include "common/network.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct dnas_backbone {
+    const char *name;           /* of --arch: "bert" */
+    const char *model_type;     /* config.json's */
+    const char *first_tensor;   /* one that each such model has, without a prefix */
+    const char *const *surplus; /* parts of the names of other tasks' tensors, NULL at the end */
+
+    /* ---- opened (network.h) ---- */
+
+    /* A new network of the shape in config, without weights.  NULL with a sentence. */
+    struct dnas_network *(*parse)(const json_t *config, struct dnas_err *err);
+    size_t (*n_tensors)(const struct dnas_network *n);
+    /* Tensor i, its field in n's view of the weights. */
+    void (*tensor)(struct dnas_layout_tensor *out, struct dnas_network *n, size_t i);
+    /* Called once, when the fields are filled. */
+    void (*prepare)(struct dnas_network *n);
+    /* Frees what parse and prepare made, without n itself. */
+    void (*release)(struct dnas_network *n);
+    struct dnas_network_run *(*run_new)(const struct dnas_network *n);
+    void (*run_free)(struct dnas_network_run *run);
+    const float *(*forward)(const struct dnas_network *n, struct dnas_network_run *run,
+                            const uint16_t *ids, size_t T, int skip);
+
+    /* ---- trained (net.h) ---- */
+
+    const char *mlm_prefix; /* of its tensors beside a head for masked tokens; NULL: it has none */
+    /* A new net of this shape, laid out by dnas_net_lay_out; like: an opened
+     * network that has further settings, or NULL.  NULL: it cannot be trained. */
+    struct dnas_net *(*net_new)(const struct dnas_shape *shape, const struct dnas_network *like,
+                                const struct dnas_net_heads *heads);
+    /* Frees what net_new made beside dnas_net_lay_out, without net itself. */
+    void (*net_release)(struct dnas_net *net);
+    /* What parse reads: config.json, to be freed with json_decref. */
+    json_t *(*config)(const struct dnas_net *net);
+    size_t (*n_slots)(const struct dnas_net *net);
+
+    /* The functions of net.h of these names. */
+    uint64_t (*tape_bytes)(const struct dnas_net *net, size_t max_T, bool with_backward);
+    struct dnas_tape *(*tape_new)(const struct dnas_net *net, size_t max_T, bool with_backward);
+    void (*tape_free)(struct dnas_tape *t);
+    void (*embed)(struct dnas_tape *t, const uint16_t *ids, size_t T,
+                  const struct dnas_dropout *chance);
+    float *(*input)(struct dnas_tape *t, size_t l);
+    const float *(*tape_forward)(struct dnas_tape *t, size_t from, size_t to, size_t T,
+                                 const struct dnas_dropout *chance);
+    void (*backward)(struct dnas_tape *t, float *dx, size_t from, size_t to, size_t T,
+                     const struct dnas_dropout *chance, const struct dnas_net_order *order);
+    void (*backward_embed)(struct dnas_tape *t, float *dx, const uint16_t *ids, size_t T,
+                           bool freeze_first, const struct dnas_dropout *chance,
+                           const struct dnas_net_order *order);
+};
+
+/* All of them, NULL at the end. */
+extern const struct dnas_backbone *const dnas_backbones[];
+/* NULL: none is called so. */
+const struct dnas_backbone *dnas_backbone_named(const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net.c - the parameters of a network as it is trained.  Contract: net.h.
+ */
+#include "common/net.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/backbone.h"
+#include "common/rng.h"
+#include "common/xmem.h"
+
+#define ALIGNED 16 /* floats: tensors begin at multiples of 64 bytes */
+#define N_MLM 5
+
+static void add_tensor(struct dnas_net *net, struct dnas_layout_tensor tensor,
+                       enum dnas_net_part part)
+{
+    net->tensors[net->n_tensors++] =
+        (struct dnas_net_tensor){.tensor = tensor, .part = part, .at = net->n};
+    net->n += (tensor.n + ALIGNED - 1) / ALIGNED * ALIGNED;
+}
+
+/* columns of 0: one dimension */
+static struct dnas_layout_tensor of_head(const char *name, size_t rows, size_t columns,
+                                         enum dnas_role role, const float **field)
+{
+    struct dnas_layout_tensor t = {
+        .n_dims = columns ? 2 : 1, .shape = {rows, columns}, .role = role, .field = field};
+
+    snprintf(t.name, sizeof(t.name), "%s", name);
+    t.n = rows * (columns ? columns : 1);
+    t.layer = SIZE_MAX;
+    return t;
+}
+
+static void add_heads(struct dnas_net *net)
+{
+    size_t C = net->shape.C;
+#define PREDICT "cls.predictions."
+#define TRANSFORM PREDICT "transform."
+
+    if (net->heads.P > 0) {
+        add_tensor(net, of_head("head.0.weight", C, C, DNAS_ROLE_MATRIX, &net->head0),
+                   DNAS_NET_HEAD);
+        add_tensor(net, of_head("head.2.weight", net->heads.P, C, DNAS_ROLE_MATRIX, &net->head2),
+                   DNAS_NET_HEAD);
+    }
+    if (net->heads.mlm) {
+        const struct dnas_layout_tensor mlm[N_MLM] = {
+            of_head(TRANSFORM "dense.weight", C, C, DNAS_ROLE_MATRIX, &net->mlm_dense_w),
+            of_head(TRANSFORM "dense.bias", C, 0, DNAS_ROLE_BIAS, &net->mlm_dense_b),
+            of_head(TRANSFORM "LayerNorm.weight", C, 0, DNAS_ROLE_NORM, &net->mlm_norm_w),
+            of_head(TRANSFORM "LayerNorm.bias", C, 0, DNAS_ROLE_NORM, &net->mlm_norm_b),
+            of_head(PREDICT "decoder.bias", net->shape.V, 0, DNAS_ROLE_BIAS, &net->mlm_bias),
+        };
+
+        for (size_t i = 0; i < N_MLM; i++)
+            add_tensor(net, mlm[i], DNAS_NET_MLM);
+    }
+}
+
+void dnas_net_lay_out(struct dnas_net *net, const struct dnas_shape *shape,
+                      const struct dnas_net_heads *heads, size_t n,
+                      void (*tensor)(struct dnas_layout_tensor *out, struct dnas_net *net,
+                                     size_t i))
+{
+    net->shape = *shape;
+    net->heads = *heads;
+    net->tensors = dnas_xzalloc(n + 2 + N_MLM, sizeof(*net->tensors));
+    for (size_t i = 0; i < n; i++) {
+        struct dnas_layout_tensor t;
+
+        tensor(&t, net, i);
+        add_tensor(net, t, DNAS_NET_ENCODER);
+    }
+    add_heads(net);
+    net->w = dnas_xalloc64(net->n, sizeof(*net->w));
+    net->g = dnas_xalloc64(net->n, sizeof(*net->g));
+    memset(net->w, 0, net->n * sizeof(*net->w));
+    memset(net->g, 0, net->n * sizeof(*net->g));
+    for (size_t i = 0; i < net->n_tensors; i++)
+        *net->tensors[i].tensor.field = net->w + net->tensors[i].at;
+}
+
+struct dnas_net *dnas_net_new(const struct dnas_backbone *backbone, const struct dnas_shape *shape,
+                              const struct dnas_network *like, const struct dnas_net_heads *heads)
+{
+    struct dnas_net *net = backbone->net_new(shape, like, heads);
+
+    net->backbone = backbone;
+    return net;
+}
+
+void dnas_net_free(struct dnas_net *net)
+{
+    if (!net)
+        return;
+    net->backbone->net_release(net);
+    free(net->tensors);
+    free(net->w);
+    free(net->g);
+    free(net);
+}
+
+static void draw_tensor(float *to, const struct dnas_net_tensor *t, uint64_t seed, uint32_t row)
+{
+    struct dnas_rng rng;
+    double reach = 1 / sqrt((double)t->tensor.shape[1]);
+
+    dnas_rng_init(&rng, seed, DNAS_RNG_WEIGHTS_INIT, 0, row);
+    for (size_t i = 0; i < t->tensor.n; i++)
+        to[i] = t->part == DNAS_NET_HEAD ? (float)(reach * (2 * dnas_rng_uniform(&rng) - 1))
+                                         : (float)(0.02 * dnas_rng_normal(&rng));
+}
+
+static bool is_weight_of_norm(const struct dnas_layout_tensor *t)
+{
+    const char *dot = strrchr(t->name, '.');
+
+    return t->role == DNAS_ROLE_NORM && dot && strcmp(dot, ".weight") == 0;
+}
+
+void dnas_net_init(struct dnas_net *net, uint64_t seed, bool encoder)
+{
+    for (size_t i = 0; i < net->n_tensors; i++) {
+        const struct dnas_net_tensor *t = &net->tensors[i];
+        float *to = net->w + t->at;
+
+        if (t->part == DNAS_NET_ENCODER && !encoder)
+            continue;
+        switch (t->tensor.role) {
+        case DNAS_ROLE_TABLE:
+        case DNAS_ROLE_MATRIX:
+            draw_tensor(to, t, seed, (uint32_t)i);
+            break;
+        case DNAS_ROLE_BIAS:
+        case DNAS_ROLE_NORM:
+            for (size_t k = 0; k < t->tensor.n; k++)
+                to[k] = is_weight_of_norm(&t->tensor) ? 1 : 0;
+            break;
+        }
+    }
+}
+
+void dnas_net_copy(struct dnas_net *net, struct dnas_network *from)
+{
+    if (net->backbone != from->backbone ||
+        memcmp(&net->shape, &from->shape, sizeof(net->shape)) != 0)
+        DNAS_BUG("a network of another shape");
+    for (size_t i = 0; i < net->n_tensors && net->tensors[i].part == DNAS_NET_ENCODER; i++) {
+        struct dnas_layout_tensor t;
+
+        from->backbone->tensor(&t, from, i);
+        memcpy(net->w + net->tensors[i].at, *t.field, t.n * sizeof(float));
+    }
+}
+
+int dnas_net_read(float *to, const struct dnas_net *net, struct dnas_weights *w, const char *prefix,
+                  struct dnas_err *err)
+{
+    for (size_t i = 0; i < net->n_tensors; i++) {
+        const struct dnas_layout_tensor *t = &net->tensors[i].tensor;
+        const struct dnas_tensor *x = dnas_weights_find(w, prefix, t->name);
+        const float *data;
+
+        if (!x)
+            return dnas_err_set(err, "the tensor '%s%s' is missing", prefix, t->name);
+        if (x->n_elements != t->n || x->shape[0] != t->shape[0])
+            return dnas_err_set(err, "the tensor '%s' is not of this network's shape", x->name);
+        data = dnas_tensor_f32(w, x, err);
+        if (!data)
+            return -1;
+        memcpy(to + net->tensors[i].at, data, t->n * sizeof(*to));
+    }
+    return 0;
+}
+
+float *dnas_net_grad(const struct dnas_net *net, const float *w)
+{
+    return net->g + (w - net->w);
+}
+
+size_t dnas_net_size(const struct dnas_net *net)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < net->n_tensors; i++)
+        n += net->tensors[i].tensor.n;
+    return n;
+}
+
+const char *dnas_net_not_finite(const struct dnas_net *net, const float *x)
+{
+    for (size_t i = 0; i < net->n_tensors; i++) {
+        const float *at = x + net->tensors[i].at;
+
+        for (size_t k = 0; k < net->tensors[i].tensor.n; k++)
+            if (!isfinite(at[k]))
+                return net->tensors[i].tensor.name;
+    }
+    return NULL;
+}
+
+const float *dnas_net_words(const struct dnas_net *net)
+{
+    return net->w + net->tensors[0].at;
+}
+
+/* ---- a sequence ---- */
+
+uint64_t dnas_tape_bytes(const struct dnas_net *net, size_t max_T, bool with_backward)
+{
+    return net->backbone->tape_bytes(net, max_T, with_backward);
+}
+
+struct dnas_tape *dnas_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward)
+{
+    struct dnas_tape *t = net->backbone->tape_new(net, max_T, with_backward);
+
+    t->net = net;
+    return t;
+}
+
+void dnas_tape_free(struct dnas_tape *t)
+{
+    if (t)
+        t->net->backbone->tape_free(t);
+}
+
+void dnas_tape_embed(struct dnas_tape *t, const uint16_t *ids, size_t T,
+                     const struct dnas_dropout *chance)
+{
+    t->net->backbone->embed(t, ids, T, chance);
+}
+
+float *dnas_tape_input(struct dnas_tape *t, size_t l)
+{
+    return t->net->backbone->input(t, l);
+}
+
+const float *dnas_tape_forward(struct dnas_tape *t, size_t from, size_t to, size_t T,
+                               const struct dnas_dropout *chance)
+{
+    return t->net->backbone->tape_forward(t, from, to, T, chance);
+}
+
+void dnas_tape_backward(struct dnas_tape *t, float *dx, size_t from, size_t to, size_t T,
+                        const struct dnas_dropout *chance, const struct dnas_net_order *order)
+{
+    t->net->backbone->backward(t, dx, from, to, T, chance, order);
+}
+
+void dnas_tape_backward_embed(struct dnas_tape *t, float *dx, const uint16_t *ids, size_t T,
+                              bool freeze_first, const struct dnas_dropout *chance,
+                              const struct dnas_net_order *order)
+{
+    t->net->backbone->backward_embed(t, dx, ids, T, freeze_first, chance, order);
+}
+
+/* ---- turns ---- */
+
+void dnas_net_wait(const struct dnas_net_order *order, size_t slot)
+{
+    if (order->turns)
+        dnas_turns_wait(order->turns, slot, order->task);
+}
+
+void dnas_net_pass(const struct dnas_net_order *order, size_t slot)
+{
+    if (order->turns)
+        dnas_turns_pass(order->turns, slot);
+}
+
+size_t dnas_net_n_slots(const struct dnas_net *net)
+{
+    return net->backbone->n_slots(net) + 1;
+}
+
+size_t dnas_net_mlm_slot(const struct dnas_net *net)
+{
+    return net->backbone->n_slots(net);
+}

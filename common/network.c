@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * network.c - a model's files, and which backbone they are.  Contract: network.h.
+ */
+#include "common/network.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/backbone.h"
+#include "common/io.h"
+#include "common/xmem.h"
+#include "kernels/kernels.h"
+
+#define MAX_CONFIG ((size_t)1 << 20)
+#define MAX_TOKENIZER ((size_t)64 << 20)
+
+/* ---- members of a config ---- */
+
+int dnas_config_size(size_t *out, const json_t *config, const char *key, size_t max,
+                     struct dnas_err *err)
+{
+    const json_t *v = json_object_get(config, key);
+
+    if (!json_is_integer(v) || json_integer_value(v) < 1 || (uint64_t)json_integer_value(v) > max)
+        return dnas_err_set(err, "the config has no '%s' from 1 to %zu", key, max);
+    *out = (size_t)json_integer_value(v);
+    return 0;
+}
+
+int dnas_config_only(const json_t *config, const char *key, const char *value,
+                     struct dnas_err *err)
+{
+    const json_t *v = json_object_get(config, key);
+
+    if (v && (!json_is_string(v) || strcmp(json_string_value(v), value) != 0))
+        return dnas_err_set(err, "the config asks for another network: its '%s' is not \"%s\"", key,
+                            value);
+    return 0;
+}
+
+int dnas_config_eps(float *out, const json_t *config, const char *key, float otherwise,
+                    struct dnas_err *err)
+{
+    const json_t *eps = json_object_get(config, key);
+
+    *out = eps ? (float)json_number_value(eps) : otherwise;
+    if (!(*out > 0 && *out < 1))
+        return dnas_err_set(err, "the config's '%s' is not between 0 and 1", key);
+    return 0;
+}
+
+/* ---- tensors ---- */
+
+/* The tensors that the network uses, taken one by one and ticked off. */
+struct taking {
+    struct dnas_weights *w;
+    char *prefix;
+    const char **names; /* without the prefix */
+    size_t n, cap;
+};
+
+static int take(struct taking *t, const struct dnas_layout_tensor *want, struct dnas_err *err)
+{
+    char *name = dnas_xstrdup(want->name);
+    const struct dnas_tensor *x = dnas_weights_find(t->w, t->prefix, name);
+
+    t->names = dnas_xgrow(t->names, &t->cap, t->n + 1, sizeof(*t->names));
+    t->names[t->n++] = name;
+    if (!x)
+        return dnas_err_set(err, "the tensor '%s%s' is missing", t->prefix, name);
+    if (x->n_dims != want->n_dims ||
+        memcmp(x->shape, want->shape, (size_t)want->n_dims * sizeof(*want->shape)) != 0)
+        return dnas_err_set(err, "the tensor '%s' does not have the shape that the config gives it",
+                            x->name);
+    if (dnas_tensor_check_finite(t->w, x, err) != 0)
+        return -1;
+    *want->field = dnas_tensor_f32(t->w, x, err);
+    return *want->field ? 0 : -1;
+}
+
+static bool was_taken(const struct taking *t, const char *name)
+{
+    size_t n = strlen(t->prefix);
+
+    if (strncmp(name, t->prefix, n) != 0)
+        return false;
+    for (size_t i = 0; i < t->n; i++)
+        if (strcmp(t->names[i], name + n) == 0)
+            return true;
+    return false;
+}
+
+/* A tensor that nobody takes is an error, but for the heads of other tasks. */
+static int refuse_surplus(const struct taking *t, const char *const *surplus,
+                          struct dnas_err *err)
+{
+    for (size_t i = 0; i < dnas_weights_n(t->w); i++) {
+        const char *name = dnas_weights_tensor(t->w, i)->name;
+        bool known = was_taken(t, name);
+
+        for (size_t k = 0; surplus[k]; k++)
+            known |= strstr(name, surplus[k]) != NULL;
+        if (!known)
+            return dnas_err_set(err, "the tensor '%s' is not one of this network's", name);
+    }
+    return 0;
+}
+
+static int take_all(struct dnas_network *network, struct dnas_err *err)
+{
+    const struct dnas_backbone *b = network->backbone;
+    struct taking t = {.w = network->weights};
+    size_t n = b->n_tensors(network), i = 0;
+    int status = -1;
+
+    t.prefix = dnas_weights_prefix(t.w, b->first_tensor, err);
+    if (!t.prefix)
+        return -1;
+    for (; i < n; i++) {
+        struct dnas_layout_tensor want;
+
+        b->tensor(&want, network, i);
+        if (take(&t, &want, err) != 0)
+            break;
+    }
+    if (i == n && refuse_surplus(&t, b->surplus, err) == 0)
+        status = dnas_weights_hash(t.w, network->hash, t.prefix, t.names, t.n, err);
+    for (i = 0; i < t.n; i++)
+        free((char *)t.names[i]);
+    free(t.names);
+    free(t.prefix);
+    return status;
+}
+
+/* ---- opening ---- */
+
+/* config.json of a folder, or the metadata's "config". */
+static json_t *read_config(struct dnas_weights *weights, const char *path, bool is_folder,
+                           struct dnas_err *err)
+{
+    char *file = dnas_xasprintf("%s/config.json", path);
+    const char *inside = dnas_weights_metadata(weights, "config");
+    json_error_t why;
+    json_t *config = NULL;
+    char *text = NULL;
+    size_t n;
+
+    if (is_folder) {
+        text = dnas_read_file(file, MAX_CONFIG, &n, err);
+        if (text && !(config = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why)))
+            dnas_err_set(err, "%s: is not JSON: %s", file, why.text);
+    } else if (!inside) {
+        dnas_err_set(err, "%s: its metadata have no 'config': name the folder with config.json",
+                     path);
+    } else if (!(config = json_loads(inside, JSON_REJECT_DUPLICATES, &why))) {
+        dnas_err_set(err, "%s: its 'config' is not JSON: %s", path, why.text);
+    }
+    free(text);
+    free(file);
+    return config;
+}
+
+static int read_tokenizer(struct dnas_network *b, const char *path, bool is_folder,
+                          struct dnas_err *err)
+{
+    char *file = is_folder ? dnas_xasprintf("%s/tokenizer.json", path) : dnas_xstrdup(path);
+    const char *inside = is_folder ? NULL : dnas_weights_metadata(b->weights, "tokenizer");
+    struct dnas_err why = {""};
+    struct stat st;
+    int status = 0;
+    size_t n;
+
+    if (inside)
+        b->tokenizer_json = dnas_xstrdup(inside);
+    else if (is_folder && stat(file, &st) == 0 &&
+             !(b->tokenizer_json = dnas_read_file(file, MAX_TOKENIZER, &n, err)))
+        status = -1;
+    if (b->tokenizer_json) {
+        b->bpe = dnas_bpe_load_mem(b->tokenizer_json, strlen(b->tokenizer_json), &why);
+        if (!b->bpe)
+            status = dnas_err_set(err, "%s: %s", file, why.msg);
+        else if (dnas_bpe_size(b->bpe) > b->shape.V)
+            status = dnas_err_set(err, "%s: its tokenizer has %zu tokens, its network %zu", path,
+                                  dnas_bpe_size(b->bpe), b->shape.V);
+    }
+    free(file);
+    return status;
+}
+
+/* The backbone that a config names; without a name the first. */
+static const struct dnas_backbone *choose(const json_t *config, struct dnas_err *err)
+{
+    const json_t *type = json_object_get(config, "model_type");
+
+    if (!json_is_object(config)) {
+        dnas_err_set(err, "the config is not a JSON object");
+        return NULL;
+    }
+    for (size_t i = 0; dnas_backbones[i]; i++)
+        if (!type || (json_is_string(type) &&
+                      strcmp(json_string_value(type), dnas_backbones[i]->model_type) == 0))
+            return dnas_backbones[i];
+    dnas_err_set(err, "the config asks for another network: its 'model_type' is not \"%s\"",
+                 dnas_backbones[0]->model_type);
+    return NULL;
+}
+
+bool dnas_has_bf16(void)
+{
+    return dnas_cpu_has_bf16() != 0;
+}
+
+/* Whether oneDNN multiplies bf16 here at all: tried once. */
+static int check_bf16(struct dnas_err *err)
+{
+    uint16_t one[2] = {0x3f80, 0x3f80};
+    float out;
+
+    if (dnas_cpu_matmul_bf16(&out, one, one, 1, 1, 2) == 0)
+        return 0;
+    return dnas_err_set(err, "this processor has no products of bf16: use --precision f32");
+}
+
+/* A network with its weights; w becomes its, or is closed. */
+static struct dnas_network *fill(struct dnas_weights *w, const json_t *config,
+                                 struct dnas_err *err)
+{
+    const struct dnas_backbone *b = choose(config, err);
+    struct dnas_network *n = b ? b->parse(config, err) : NULL;
+
+    if (!n) {
+        dnas_weights_close(w);
+        return NULL;
+    }
+    n->backbone = b;
+    n->weights = w;
+    if (take_all(n, err) == 0)
+        return n;
+    dnas_network_close(n);
+    return NULL;
+}
+
+struct dnas_network *dnas_network_open(const char *path, enum dnas_precision precision,
+                                       struct dnas_err *err)
+{
+    struct dnas_network *n = NULL;
+    struct dnas_weights *weights = NULL;
+    struct dnas_err why = {""};
+    json_t *config = NULL;
+    struct stat st;
+    bool is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+
+    if (precision == DNAS_PRECISION_F32 || check_bf16(err) == 0)
+        weights = dnas_weights_open(path, err);
+    if (weights)
+        config = read_config(weights, path, is_folder, err);
+    if (!config) {
+        dnas_weights_close(weights);
+        return NULL;
+    }
+    n = fill(weights, config, &why);
+    json_decref(config);
+    if (!n) {
+        dnas_err_set(err, "%s: %s", path, why.msg);
+        return NULL;
+    }
+    n->precision = precision;
+    if (read_tokenizer(n, path, is_folder, err) != 0) {
+        dnas_network_close(n);
+        return NULL;
+    }
+    n->backbone->prepare(n);
+    return n;
+}
+
+void dnas_network_close(struct dnas_network *n)
+{
+    if (!n)
+        return;
+    n->backbone->release(n);
+    dnas_weights_close(n->weights);
+    dnas_bpe_free(n->bpe);
+    free(n->tokenizer_json);
+    free(n);
+}
+
+/* ---- running ---- */
+
+struct dnas_network_run *dnas_network_run_new(const struct dnas_network *n)
+{
+    struct dnas_network_run *run = n->backbone->run_new(n);
+
+    run->network = n;
+    return run;
+}
+
+void dnas_network_run_free(struct dnas_network_run *run)
+{
+    if (run)
+        run->network->backbone->run_free(run);
+}
+
+const float *dnas_network_forward(struct dnas_network_run *run, const uint16_t *ids, size_t T,
+                                  int skip)
+{
+    return run->network->backbone->forward(run->network, run, ids, T, skip);
+}
+
+int dnas_network_check_ids(const struct dnas_network *n, const uint16_t *ids, size_t T,
+                           struct dnas_err *err)
+{
+    for (size_t t = 0; t < T; t++)
+        if (ids[t] >= n->shape.V)
+            return dnas_err_set(err,
+                                "token %zu is number %u of a vocabulary of %zu: another "
+                                "tokenizer made it",
+                                t + 1, ids[t], n->shape.V);
+    return 0;
+}

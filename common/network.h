@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * network.h - an opened language model of any backbone, to be run.
+ */
+#ifndef DNAS_NETWORK_H
+#define DNAS_NETWORK_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/bpe.h"
+#include "common/err.h"
+#include "common/layout.h"
+#include "common/weights.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct dnas_backbone;
+
+enum dnas_precision {
+    DNAS_PRECISION_F32,
+    DNAS_PRECISION_BF16, /* products of weights in bf16 with f32 sums; the rest in f32 */
+};
+
+/* To be read only; a backbone's own struct begins with it. */
+struct dnas_network {
+    const struct dnas_backbone *backbone;
+    struct dnas_shape shape;
+    enum dnas_precision precision;
+    struct dnas_weights *weights;
+    struct dnas_bpe *bpe; /* the tokenizer; NULL if the folder has none: then only tokens can be
+                             embedded */
+    char *tokenizer_json; /* the text of its tokenizer.json; NULL likewise */
+    char hash[DNAS_WEIGHTS_HASH_SIZE]; /* 32 hex digits over the tensors that the network uses */
+};
+
+/* What one thread needs to run a network; a backbone's own begins with it. */
+struct dnas_network_run {
+    const struct dnas_network *network;
+};
+
+/* Whether the processor multiplies bf16 itself; where it does not, oneDNN may
+ * still emulate it, too slowly for use. */
+bool dnas_has_bf16(void);
+
+/* Opens a model: a Hugging Face folder (config.json, tokenizer.json and
+ * weights), or one .safetensors file whose metadata holds the two under
+ * "config" and "tokenizer".  The weights are mapped, not copied.  A tensor
+ * that is missing, of another shape, not finite or unknown is an error, and so
+ * is a config that asks for another network.  NULL with a sentence. */
+struct dnas_network *dnas_network_open(const char *path, enum dnas_precision precision,
+                                       struct dnas_err *err);
+/* NULL is fine. */
+void dnas_network_close(struct dnas_network *n);
+
+struct dnas_network_run *dnas_network_run_new(const struct dnas_network *n);
+/* NULL is fine. */
+void dnas_network_run_free(struct dnas_network_run *run);
+
+/* The last hidden states f32 [T,C] of T tokens, each below V (else a bug);
+ * valid until the next call on run, whose memory grows with the longest
+ * sequence.  Runs on the calling thread; the bits depend on the tokens alone.
+ * skip: leave out attention that cannot be seen (kernels.h). */
+const float *dnas_network_forward(struct dnas_network_run *run, const uint16_t *ids, size_t T,
+                                  int skip);
+
+/* 0, or -1 and a sentence that names the first id that is not below V. */
+int dnas_network_check_ids(const struct dnas_network *n, const uint16_t *ids, size_t T,
+                           struct dnas_err *err);
+
+/* ---- for backbones ---- */
+
+/* A member of a config that must be an integer from 1 to max. */
+int dnas_config_size(size_t *out, const json_t *config, const char *key, size_t max,
+                     struct dnas_err *err);
+/* A member that, where it is there, must have this value. */
+int dnas_config_only(const json_t *config, const char *key, const char *value,
+                     struct dnas_err *err);
+/* The layer norms' eps, a number between 0 and 1; without it `otherwise`. */
+int dnas_config_eps(float *out, const json_t *config, const char *key, float otherwise,
+                    struct dnas_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
