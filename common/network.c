@@ -30,8 +30,7 @@ int dnas_config_size(size_t *out, const json_t *config, const char *key, size_t 
     return 0;
 }
 
-int dnas_config_only(const json_t *config, const char *key, const char *value,
-                     struct dnas_err *err)
+int dnas_config_only(const json_t *config, const char *key, const char *value, struct dnas_err *err)
 {
     const json_t *v = json_object_get(config, key);
 
@@ -94,8 +93,7 @@ static bool was_taken(const struct taking *t, const char *name)
 }
 
 /* A tensor that nobody takes is an error, but for the heads of other tasks. */
-static int refuse_surplus(const struct taking *t, const char *const *surplus,
-                          struct dnas_err *err)
+static int refuse_surplus(const struct taking *t, const char *const *surplus, struct dnas_err *err)
 {
     for (size_t i = 0; i < dnas_weights_n(t->w); i++) {
         const char *name = dnas_weights_tensor(t->w, i)->name;
@@ -126,7 +124,8 @@ static int take_all(struct dnas_network *network, struct dnas_err *err)
         if (take(&t, &want, err) != 0)
             break;
     }
-    if (i == n && refuse_surplus(&t, b->surplus, err) == 0)
+    if (i == n && refuse_surplus(&t, b->surplus, err) == 0 &&
+        (!b->check || b->check(network, t.prefix, err) == 0))
         status = dnas_weights_hash(t.w, network->hash, t.prefix, t.names, t.n, err);
     for (i = 0; i < t.n; i++)
         free((char *)t.names[i]);
@@ -190,7 +189,7 @@ static int read_tokenizer(struct dnas_network *b, const char *path, bool is_fold
     return status;
 }
 
-/* The backbone that a config names; without a name the first. */
+/* The backbone that a config names; without a name the one that knows it, or the first. */
 static const struct dnas_backbone *choose(const json_t *config, struct dnas_err *err)
 {
     const json_t *type = json_object_get(config, "model_type");
@@ -199,10 +198,15 @@ static const struct dnas_backbone *choose(const json_t *config, struct dnas_err 
         dnas_err_set(err, "the config is not a JSON object");
         return NULL;
     }
-    for (size_t i = 0; dnas_backbones[i]; i++)
-        if (!type || (json_is_string(type) &&
-                      strcmp(json_string_value(type), dnas_backbones[i]->model_type) == 0))
-            return dnas_backbones[i];
+    for (size_t i = 0; dnas_backbones[i]; i++) {
+        const struct dnas_backbone *b = dnas_backbones[i];
+
+        if (type ? json_is_string(type) && strcmp(json_string_value(type), b->model_type) == 0
+                 : b->is_mine && b->is_mine(config))
+            return b;
+    }
+    if (!type)
+        return dnas_backbones[0];
     dnas_err_set(err, "the config asks for another network: its 'model_type' is not \"%s\"",
                  dnas_backbones[0]->model_type);
     return NULL;
@@ -226,7 +230,7 @@ static int check_bf16(struct dnas_err *err)
 
 /* A network with its weights; w becomes its, or is closed. */
 static struct dnas_network *fill(struct dnas_weights *w, const json_t *config,
-                                 struct dnas_err *err)
+                                 enum dnas_precision precision, struct dnas_err *err)
 {
     const struct dnas_backbone *b = choose(config, err);
     struct dnas_network *n = b ? b->parse(config, err) : NULL;
@@ -237,6 +241,7 @@ static struct dnas_network *fill(struct dnas_weights *w, const json_t *config,
     }
     n->backbone = b;
     n->weights = w;
+    n->precision = precision;
     if (take_all(n, err) == 0)
         return n;
     dnas_network_close(n);
@@ -261,13 +266,12 @@ struct dnas_network *dnas_network_open(const char *path, enum dnas_precision pre
         dnas_weights_close(weights);
         return NULL;
     }
-    n = fill(weights, config, &why);
+    n = fill(weights, config, precision, &why);
     json_decref(config);
     if (!n) {
         dnas_err_set(err, "%s: %s", path, why.msg);
         return NULL;
     }
-    n->precision = precision;
     if (read_tokenizer(n, path, is_folder, err) != 0) {
         dnas_network_close(n);
         return NULL;
@@ -312,6 +316,11 @@ const float *dnas_network_forward(struct dnas_network_run *run, const uint16_t *
 int dnas_network_check_ids(const struct dnas_network *n, const uint16_t *ids, size_t T,
                            struct dnas_err *err)
 {
+    if (n->shape.positions > 0 && T > n->shape.positions)
+        return dnas_err_set(err,
+                            "has %zu tokens, and the model takes %zu at most: try windows or fewer "
+                            "tokens (--window, --max-tokens)",
+                            T, n->shape.positions);
     for (size_t t = 0; t < T; t++)
         if (ids[t] >= n->shape.V)
             return dnas_err_set(err,
