@@ -209,7 +209,7 @@ static void product(struct run *run, float *out, const float *y, const float *w,
         size_t n = N - from < FEED_ROWS ? N - from : FEED_ROWS;
 
         dnas_cpu_bf16_from_f32(run->narrow, y + from * I, n * I);
-        if (dnas_cpu_matmul_bf16(out + from * O, run->narrow, w16, n, O, I) != 0)
+        if (dnas_cpu_matmul_bf16(out + from * O, run->narrow, w16, n, O, I, 0, 1, 0) != 0)
             DNAS_BUG("no product of bf16, which was there a moment ago");
     }
     dnas_cpu_add_rows(out, bias, residual, N, O);

@@ -139,12 +139,12 @@ static int work(void *ctx, int slot, int worker, struct dnas_err *err)
     const float *hidden;
 
     if (j->seq) {
-        const struct dnas_bpe *bpe = j->e->network->bpe;
+        const struct dnas_tokenizer *tokenizer = j->e->network->tokenizer;
 
         s->ids.n = 0;
-        dnas_bpe_encode(bpe, j->encoders[worker], s->batch.letters, s->batch.n_letters, &s->ids,
-                        NULL);
-        dnas_bpe_wrap(bpe, &s->ids, 0, j->e->max_tokens);
+        dnas_tokenizer_encode(tokenizer, j->encoders[worker], s->batch.letters, s->batch.n_letters,
+                              &s->ids, NULL);
+        dnas_tokenizer_wrap(tokenizer, &s->ids, 0, j->e->max_tokens);
     }
     if (dnas_network_check_ids(j->e->network, s->ids.v, s->ids.n, err) != 0)
         return dnas_err_at(

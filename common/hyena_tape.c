@@ -16,6 +16,7 @@
 
 #include "common/carve.h"
 #include "common/rng.h"
+#include "common/tape.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
 
@@ -150,14 +151,6 @@ static void check_length(const struct tape *t, size_t T)
 
 /* ---- forward ---- */
 
-/* out = y w^T + bias + residual, counted. */
-static void product(struct tape *t, float *out, const float *y, const float *w, const float *bias,
-                    const float *residual, size_t N, size_t O, size_t I)
-{
-    dnas_cpu_linear_fwd(out, y, w, bias, residual, N, O, I);
-    t->base.flop += 2 * (uint64_t)N * O * I;
-}
-
 /* n transforms of a length for T, 5 M log2 M operations each. */
 static void count_transforms(struct tape *t, size_t n, size_t T)
 {
@@ -209,13 +202,13 @@ static void mix(struct tape *t, const float *x, size_t l, size_t T)
 
     dnas_cpu_layernorm_fwd(t->normed, k->mean1, k->rstd1, x, NULL, w->norm1_w, w->norm1_b, T, C,
                            s->eps);
-    product(t, k->p, t->normed, w->in_w, w->in_b, NULL, T, 3 * C, C);
+    dnas_tape_product(&t->base, k->p, t->normed, w->in_w, w->in_b, NULL, T, 3 * C, C);
     short_convolution(t, w, k, T);
     dnas_cpu_hyena_filter_fwd(k->k, &f, 0, T, t->filter_scratch);
     dnas_cpu_longconv_fwd(k->y, t->u, k->k, w->skip, T, C, t->roots, t->scratch);
     count_transforms(t, 3 * C, T);
     dnas_cpu_multiply(t->normed, k->y, t->c, T, C, C, C, 3 * C);
-    product(t, k->middle, t->normed, w->out_w, w->out_b, x, T, C, C);
+    dnas_tape_product(&t->base, k->middle, t->normed, w->out_w, w->out_b, x, T, C, C);
 }
 
 /* out = middle + down(gelu(up(norm(middle)))) */
@@ -227,9 +220,9 @@ static void feed_forward(struct tape *t, float *out, size_t l, size_t T)
 
     dnas_cpu_layernorm_fwd(t->normed, k->mean2, k->rstd2, k->middle, NULL, w->norm2_w, w->norm2_b,
                            T, s->C, s->eps);
-    product(t, k->up, t->normed, w->up_w, w->up_b, NULL, T, s->F, s->C);
+    dnas_tape_product(&t->base, k->up, t->normed, w->up_w, w->up_b, NULL, T, s->F, s->C);
     dnas_cpu_gelu_tanh_fwd(t->wide, k->up, T * s->F);
-    product(t, out, t->wide, w->down_w, w->down_b, k->middle, T, s->C, s->F);
+    dnas_tape_product(&t->base, out, t->wide, w->down_w, w->down_b, k->middle, T, s->C, s->F);
 }
 
 static void make_roots(struct tape *t, size_t T)
@@ -273,29 +266,12 @@ size_t dnas_hyena_net_n_slots(const struct dnas_net *net)
     return N_PARTS * net->shape.L + 2;
 }
 
-/* Adds to the gradients of a product's weights, in turn. */
-static void add_product(struct tape *t, const float *w, const float *bias, const float *dout,
-                        const float *y, size_t N, size_t O, size_t I)
-{
-    const struct dnas_net *net = &t->hyena->net;
-
-    dnas_cpu_linear_bwd_weight(dnas_net_grad(net, w), dnas_net_grad(net, bias), dout, y, N, O, I);
-    t->base.flop += 2 * (uint64_t)N * O * I;
-}
-
 static void add_norm(const struct dnas_net *net, const float *w, const float *bias,
                      const float *dout, const float *x, const float *mean, const float *rstd,
                      size_t N)
 {
     dnas_cpu_layernorm_bwd_weight(dnas_net_grad(net, w), dnas_net_grad(net, bias), dout, x, mean,
                                   rstd, N, net->shape.C);
-}
-
-static void back_product(struct tape *t, float *dx, const float *dout, const float *w, size_t N,
-                         size_t O, size_t I)
-{
-    dnas_cpu_linear_bwd(dx, dout, w, NULL, N, O, I);
-    t->base.flop += 2 * (uint64_t)N * O * I;
 }
 
 /* From dx, of the layer's result, that of middle. */
@@ -309,16 +285,16 @@ static void feed_backward(struct tape *t, float *dx, size_t l, size_t T,
 
     dnas_cpu_gelu_tanh_fwd(t->wide, k->up, T * F);
     dnas_net_wait(order, slot + PART_DOWN);
-    add_product(t, w->down_w, w->down_b, dx, t->wide, T, C, F);
+    dnas_tape_product_bwd_weight(&t->base, w->down_w, w->down_b, dx, t->wide, T, C, F);
     dnas_net_pass(order, slot + PART_DOWN);
 
-    back_product(t, t->wide, dx, w->down_w, T, C, F);
+    dnas_tape_product_bwd(&t->base, t->wide, dx, w->down_w, NULL, T, C, F);
     dnas_cpu_gelu_tanh_bwd(t->wide, t->wide, k->up, T * F);
     dnas_cpu_layernorm_fwd(t->normed, NULL, NULL, k->middle, NULL, w->norm2_w, w->norm2_b, T, C,
                            net->shape.eps);
-    back_product(t, t->d_norm, t->wide, w->up_w, T, F, C);
+    dnas_tape_product_bwd(&t->base, t->d_norm, t->wide, w->up_w, NULL, T, F, C);
     dnas_net_wait(order, slot + PART_UP);
-    add_product(t, w->up_w, w->up_b, t->wide, t->normed, T, F, C);
+    dnas_tape_product_bwd_weight(&t->base, w->up_w, w->up_b, t->wide, t->normed, T, F, C);
     add_norm(net, w->norm2_w, w->norm2_b, t->d_norm, k->middle, k->mean2, k->rstd2, T);
     dnas_net_pass(order, slot + PART_UP);
     dnas_cpu_layernorm_bwd(t->d_norm, t->d_norm, k->middle, k->mean2, k->rstd2, w->norm2_w, T, C);
@@ -393,17 +369,17 @@ static void mix_backward(struct tape *t, float *dx, const float *x, size_t l, si
     short_convolution(t, w, k, T);
     dnas_cpu_multiply(t->normed, k->y, t->c, T, C, C, C, 3 * C);
     dnas_net_wait(order, slot + PART_OUT);
-    add_product(t, w->out_w, w->out_b, dx, t->normed, T, C, C);
+    dnas_tape_product_bwd_weight(&t->base, w->out_w, w->out_b, dx, t->normed, T, C, C);
     dnas_net_pass(order, slot + PART_OUT);
-    back_product(t, t->d_norm, dx, w->out_w, T, C, C);
+    dnas_tape_product_bwd(&t->base, t->d_norm, dx, w->out_w, NULL, T, C, C);
     convolution_backward(t, l, T, order);
 
     dnas_cpu_shortconv_bwd(dp, t->c, w->short_w, T, 3 * C);
     dnas_cpu_layernorm_fwd(t->normed, NULL, NULL, x, NULL, w->norm1_w, w->norm1_b, T, C,
                            net->shape.eps);
-    back_product(t, t->d_norm, dp, w->in_w, T, 3 * C, C);
+    dnas_tape_product_bwd(&t->base, t->d_norm, dp, w->in_w, NULL, T, 3 * C, C);
     dnas_net_wait(order, slot + PART_IN);
-    add_product(t, w->in_w, w->in_b, dp, t->normed, T, 3 * C, C);
+    dnas_tape_product_bwd_weight(&t->base, w->in_w, w->in_b, dp, t->normed, T, 3 * C, C);
     add_norm(net, w->norm1_w, w->norm1_b, t->d_norm, x, k->mean1, k->rstd1, T);
     dnas_net_pass(order, slot + PART_IN);
     dnas_cpu_layernorm_bwd(t->d_norm, t->d_norm, x, k->mean1, k->rstd1, w->norm1_w, T, C);

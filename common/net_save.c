@@ -96,8 +96,8 @@ int dnas_net_save(const char *path, const struct dnas_net *net, const struct dna
     size_t n = 2;
     int status;
 
-    if (about->tokenizer_json)
-        metadata[n++] = (struct dnas_metadata){"tokenizer", about->tokenizer_json};
+    if (about->tokenizer)
+        metadata[n++] = (struct dnas_metadata){"tokenizer", dnas_tokenizer_text(about->tokenizer)};
     if (about->pg_json)
         metadata[n++] = (struct dnas_metadata){"pg", about->pg_json};
     status = write_model(path, net, metadata, n, err);
@@ -125,8 +125,8 @@ int dnas_net_save_hf(const char *folder, const struct dnas_net *net,
         dnas_err_set(err, "%s: cannot be made: %s", folder, strerror(errno));
     else if (write_model(path, net, &format, 1, err) == 0 &&
              write_text(folder, "config.json", config, err) == 0 &&
-             (!about->tokenizer_json ||
-              write_text(folder, "tokenizer.json", about->tokenizer_json, err) == 0))
+             (!about->tokenizer || write_text(folder, dnas_tokenizer_file_name(about->tokenizer),
+                                              dnas_tokenizer_text(about->tokenizer), err) == 0))
         status = 0;
     free(config);
     free(path);

@@ -7,6 +7,7 @@
 
 #include "common/net.h"
 #include "common/err.h"
+#include "common/tokenizer.h"
 #include "common/weights.h"
 
 #ifdef __cplusplus
@@ -15,8 +16,8 @@ extern "C" {
 
 /* What goes into a model file beside the weights; NULL where there is none. */
 struct dnas_net_about {
-    const char *tokenizer_json; /* the text of a tokenizer.json */
-    const char *pg_json;        /* an array of program lines */
+    const struct dnas_tokenizer *tokenizer;
+    const char *pg_json; /* an array of program lines */
 };
 
 /* Writes one safetensors file with Hugging Face's tensor names and "config",
@@ -27,7 +28,7 @@ int dnas_net_save(const char *path, const struct dnas_net *net, const struct dna
                   struct dnas_err *err);
 
 /* Writes a folder as Hugging Face's transformers reads one: config.json,
- * tokenizer.json (where there is one) and model.safetensors. */
+ * the tokenizer's file (where there is one) and model.safetensors. */
 int dnas_net_save_hf(const char *folder, const struct dnas_net *net,
                      const struct dnas_net_about *about, struct dnas_err *err);
 

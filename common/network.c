@@ -15,7 +15,6 @@
 #include "kernels/kernels.h"
 
 #define MAX_CONFIG ((size_t)1 << 20)
-#define MAX_TOKENIZER ((size_t)64 << 20)
 
 /* ---- members of a config ---- */
 
@@ -162,31 +161,19 @@ static json_t *read_config(struct dnas_weights *weights, const char *path, bool 
     return config;
 }
 
-static int read_tokenizer(struct dnas_network *b, const char *path, bool is_folder,
+static int read_tokenizer(struct dnas_network *n, const char *path, bool is_folder,
                           struct dnas_err *err)
 {
-    char *file = is_folder ? dnas_xasprintf("%s/tokenizer.json", path) : dnas_xstrdup(path);
-    const char *inside = is_folder ? NULL : dnas_weights_metadata(b->weights, "tokenizer");
-    struct dnas_err why = {""};
-    struct stat st;
-    int status = 0;
-    size_t n;
+    const char *inside = is_folder ? NULL : dnas_weights_metadata(n->weights, "tokenizer");
 
-    if (inside)
-        b->tokenizer_json = dnas_xstrdup(inside);
-    else if (is_folder && stat(file, &st) == 0 &&
-             !(b->tokenizer_json = dnas_read_file(file, MAX_TOKENIZER, &n, err)))
-        status = -1;
-    if (b->tokenizer_json) {
-        b->bpe = dnas_bpe_load_mem(b->tokenizer_json, strlen(b->tokenizer_json), &why);
-        if (!b->bpe)
-            status = dnas_err_set(err, "%s: %s", file, why.msg);
-        else if (dnas_bpe_size(b->bpe) > b->shape.V)
-            status = dnas_err_set(err, "%s: its tokenizer has %zu tokens, its network %zu", path,
-                                  dnas_bpe_size(b->bpe), b->shape.V);
-    }
-    free(file);
-    return status;
+    if (is_folder && dnas_tokenizer_open_folder(&n->tokenizer, path, err) != 0)
+        return -1;
+    if (inside && !(n->tokenizer = dnas_tokenizer_read(inside, strlen(inside), err)))
+        return dnas_err_at(err, "%s: ", path);
+    if (n->tokenizer && dnas_tokenizer_size(n->tokenizer) > n->shape.V)
+        return dnas_err_set(err, "%s: its tokenizer has %zu tokens, its network %zu", path,
+                            dnas_tokenizer_size(n->tokenizer), n->shape.V);
+    return 0;
 }
 
 /* The backbone that a config names; without a name the one that knows it, or the first. */
@@ -217,13 +204,12 @@ bool dnas_has_bf16(void)
     return dnas_cpu_has_bf16() != 0;
 }
 
-/* Whether oneDNN multiplies bf16 here at all: tried once. */
-static int check_bf16(struct dnas_err *err)
+int dnas_check_bf16(struct dnas_err *err)
 {
     uint16_t one[2] = {0x3f80, 0x3f80};
     float out;
 
-    if (dnas_cpu_matmul_bf16(&out, one, one, 1, 1, 2) == 0)
+    if (dnas_cpu_matmul_bf16(&out, one, one, 1, 1, 2, 0, 1, 0) == 0)
         return 0;
     return dnas_err_set(err, "this processor has no products of bf16: use --precision f32");
 }
@@ -258,7 +244,7 @@ struct dnas_network *dnas_network_open(const char *path, enum dnas_precision pre
     struct stat st;
     bool is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 
-    if (precision == DNAS_PRECISION_F32 || check_bf16(err) == 0)
+    if (precision == DNAS_PRECISION_F32 || dnas_check_bf16(err) == 0)
         weights = dnas_weights_open(path, err);
     if (weights)
         config = read_config(weights, path, is_folder, err);
@@ -286,8 +272,7 @@ void dnas_network_close(struct dnas_network *n)
         return;
     n->backbone->release(n);
     dnas_weights_close(n->weights);
-    dnas_bpe_free(n->bpe);
-    free(n->tokenizer_json);
+    dnas_tokenizer_free(n->tokenizer);
     free(n);
 }
 

@@ -10,9 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/bpe.h"
 #include "common/err.h"
 #include "common/layout.h"
+#include "common/tokenizer.h"
 #include "common/weights.h"
 
 #ifdef __cplusplus
@@ -32,9 +32,8 @@ struct dnas_network {
     struct dnas_shape shape;
     enum dnas_precision precision;
     struct dnas_weights *weights;
-    struct dnas_bpe *bpe; /* the tokenizer; NULL if the folder has none: then only tokens can be
-                             embedded */
-    char *tokenizer_json; /* the text of its tokenizer.json; NULL likewise */
+    struct dnas_tokenizer *tokenizer;  /* NULL if the folder has none: then only tokens can be
+                                          embedded */
     char hash[DNAS_WEIGHTS_HASH_SIZE]; /* 32 hex digits over the tensors that the network uses */
 };
 
@@ -46,9 +45,11 @@ struct dnas_network_run {
 /* Whether the processor multiplies bf16 itself; where it does not, oneDNN may
  * still emulate it, too slowly for use. */
 bool dnas_has_bf16(void);
+/* 0, or -1 with a sentence where not even oneDNN multiplies bf16 here. */
+int dnas_check_bf16(struct dnas_err *err);
 
-/* Opens a model: a Hugging Face folder (config.json, tokenizer.json and
- * weights), or one .safetensors file whose metadata holds the two under
+/* Opens a model: a Hugging Face folder (config.json, a tokenizer
+ * and weights), or one .safetensors file whose metadata holds the two under
  * "config" and "tokenizer".  The weights are mapped, not copied.  A tensor
  * that is missing, of another shape, not finite or unknown is an error, and so
  * is a config that asks for another network.  NULL with a sentence. */

@@ -62,8 +62,8 @@ size_t dnas_min_window(size_t window_bp)
 
 json_t *dnas_tokenize_describe(const struct dnas_tokenize *t, uint64_t truncate_bp, bool keep_case)
 {
-    return json_pack("{s:s, s:I, s:I, s:I, s:b}", "tokenizer", dnas_bpe_hash(t->bpe), "max_tokens",
-                     (json_int_t)t->max_tokens, "window_bp", (json_int_t)t->window_bp,
+    return json_pack("{s:s, s:I, s:I, s:I, s:b}", "tokenizer", dnas_tokenizer_hash(t->tokenizer),
+                     "max_tokens", (json_int_t)t->max_tokens, "window_bp", (json_int_t)t->window_bp,
                      "truncate_bp", (json_int_t)truncate_bp, "keep_case", (int)keep_case);
 }
 
@@ -97,10 +97,10 @@ static void encode(const struct dnas_tokenize *t, struct dnas_bpe_encoder *encod
 {
     size_t start = ids->n;
 
-    dnas_bpe_encode(t->bpe, encoder, letters, n, ids, n_unknown);
-    if (t->max_tokens && ids->n - start + dnas_bpe_n_specials(t->bpe) > t->max_tokens)
+    dnas_tokenizer_encode(t->tokenizer, encoder, letters, n, ids, n_unknown);
+    if (t->max_tokens && ids->n - start + dnas_tokenizer_n_specials(t->tokenizer) > t->max_tokens)
         ++*n_cut;
-    dnas_bpe_wrap(t->bpe, ids, start, t->max_tokens);
+    dnas_tokenizer_wrap(t->tokenizer, ids, start, t->max_tokens);
 }
 
 static int fill(void *ctx, int slot, struct dnas_err *err)

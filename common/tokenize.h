@@ -5,7 +5,7 @@
 #ifndef DNAS_TOKENIZE_H
 #define DNAS_TOKENIZE_H
 
-#include "common/bpe.h"
+#include "common/tokenizer.h"
 #include "common/seq.h"
 #include "common/stream.h"
 
@@ -17,7 +17,7 @@ extern "C" {
 #define DNAS_WINDOW_BP 10000
 
 struct dnas_tokenize {
-    const struct dnas_bpe *bpe;
+    const struct dnas_tokenizer *tokenizer;
     size_t max_tokens; /* a row's limit, special tokens included; 0: none */
     size_t window_bp;  /* 0: a sequence is one row */
     bool keep_case;    /* of PAIRS; dnas_seq has its own */

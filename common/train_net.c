@@ -120,8 +120,7 @@ struct run {
     struct dnas_optim optim;
     struct dnas_train_state state;
     json_t *settings;
-    char *tokenizer_json; /* NULL: none */
-    struct dnas_bpe *bpe; /* the same, read */
+    struct dnas_tokenizer *tokenizer; /* NULL: none */
     uint64_t steps_an_epoch, n_steps;
     char *checkpoint_path, *best_path, *spool_path;
     FILE *log;
@@ -164,17 +163,14 @@ static size_t phase_of(const struct run *r, uint64_t step, uint64_t *epoch)
 
 static int read_tokenizer(struct run *r, const struct dnas_network *init, struct dnas_err *err)
 {
-    const char *from = r->t->tokenizer, *text = init ? init->tokenizer_json : NULL;
-    size_t n;
+    const struct dnas_tokenizer *its = init ? init->tokenizer : NULL;
 
-    if (from)
-        r->tokenizer_json = dnas_read_file(from, (size_t)64 << 20, &n, err);
-    else if (text)
-        r->tokenizer_json = dnas_xstrdup(text);
-    if (!r->tokenizer_json)
-        return from ? -1 : 0;
-    r->bpe = dnas_bpe_load_mem(r->tokenizer_json, strlen(r->tokenizer_json), err);
-    return r->bpe ? 0 : dnas_err_at(err, "%s: ", from ? from : r->t->init);
+    if (r->t->tokenizer)
+        r->tokenizer = dnas_tokenizer_open(r->t->tokenizer, err);
+    else if (its)
+        r->tokenizer =
+            dnas_tokenizer_read(dnas_tokenizer_text(its), strlen(dnas_tokenizer_text(its)), err);
+    return r->tokenizer || (!r->t->tokenizer && !its) ? 0 : -1;
 }
 
 /* The network of --init, or a new one. */
@@ -198,10 +194,10 @@ static int make_net(struct run *r, struct dnas_err *err)
     if (status == 0 && init)
         shape = init->shape;
     else if (status == 0)
-        shape.V = dnas_bpe_size(r->bpe);
-    if (status == 0 && r->bpe && dnas_bpe_size(r->bpe) > shape.V)
+        shape.V = dnas_tokenizer_size(r->tokenizer);
+    if (status == 0 && r->tokenizer && dnas_tokenizer_size(r->tokenizer) > shape.V)
         status = dnas_err_set(err, "%s: has %zu tokens, the network of %s %zu", t->tokenizer,
-                              dnas_bpe_size(r->bpe), t->init, shape.V);
+                              dnas_tokenizer_size(r->tokenizer), t->init, shape.V);
     if (status == 0 && init && shape.positions > 0 && t->max_tokens > shape.positions)
         status =
             dnas_err_set(err, "%s: takes sequences of %zu tokens at most: try --max-tokens %zu",
@@ -214,6 +210,8 @@ static int make_net(struct run *r, struct dnas_err *err)
         dnas_net_init(r->net, t->seed, !init);
         if (init)
             dnas_net_copy(r->net, init);
+        if (t->bf16)
+            dnas_net_use_bf16(r->net);
     }
     dnas_network_close(init);
     return status;
@@ -225,10 +223,10 @@ static int check_tokens_object(const struct run *r, struct dnas_err *err)
     const json_t *tokens = dnas_pair_source_header(r->source)->tokens;
     const char *hash = json_string_value(json_object_get(tokens, "tokenizer"));
 
-    if (!r->bpe)
+    if (!r->tokenizer)
         dnas_msg_note("the model has no tokenizer: it will take only streams of tokens; -T gives "
                       "it one");
-    else if (hash && strcmp(hash, dnas_bpe_hash(r->bpe)) != 0)
+    else if (hash && strcmp(hash, dnas_tokenizer_hash(r->tokenizer)) != 0)
         return dnas_err_set(err, "%s: was made by another tokenizer than %s",
                             dnas_pair_source_name(r->source),
                             r->t->tokenizer ? r->t->tokenizer : r->t->init);
@@ -241,23 +239,15 @@ static int check_tokens_object(const struct run *r, struct dnas_err *err)
 
 static int set_up_masks(struct run *r, struct dnas_err *err)
 {
-    static const char *const names[] = {"[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]"};
-    uint16_t special[5];
-    size_t n = 0;
-    int mask = r->bpe ? dnas_bpe_id(r->bpe, "[MASK]") : -1;
+    uint16_t special[DNAS_TOKENIZER_SPECIALS];
+    int mask = r->tokenizer ? dnas_tokenizer_mask(r->tokenizer) : -1;
 
     if (!has(r->t, DNAS_MLM))
         return 0;
     if (mask < 0)
         return dnas_err_set(err, "mlm: there is no tokenizer with a [MASK] token: give -T one");
-    for (size_t i = 0; i < 5; i++) {
-        int id = dnas_bpe_id(r->bpe, names[i]);
-
-        if (id >= 0)
-            special[n++] = (uint16_t)id;
-    }
-    dnas_mlm_init(&r->masks, (uint32_t)dnas_bpe_size(r->bpe), (uint16_t)mask, r->t->mask_rate,
-                  special, n);
+    dnas_mlm_init(&r->masks, (uint32_t)dnas_tokenizer_size(r->tokenizer), (uint16_t)mask,
+                  r->t->mask_rate, special, dnas_tokenizer_specials(r->tokenizer, special));
     return 0;
 }
 
@@ -325,13 +315,14 @@ static json_t *make_settings(const struct run *r)
     j = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, "
                   "s:f, s:f, s:b}",
                   "arch", r->net->backbone->name, "input", input, "tokenizer",
-                  r->bpe ? dnas_bpe_hash(r->bpe) : "", "layers", (json_int_t)s->L, "width",
-                  (json_int_t)s->C, "heads", (json_int_t)s->H, "inner", (json_int_t)s->F, "batch",
-                  (json_int_t)t->batch, "max-tokens", (json_int_t)t->max_tokens, "mix-group",
-                  (json_int_t)dnas_train_mix_group(t), "projection", (json_int_t)t->projection,
-                  "frozen", (json_int_t)t->n_frozen, "seed", (json_int_t)t->seed, "temperature",
-                  t->temperature, "dropout", t->dropout, "mix-alpha", t->mix_alpha, "mask-rate",
-                  t->mask_rate, "ignore-labels", (int)t->ignore_labels);
+                  r->tokenizer ? dnas_tokenizer_hash(r->tokenizer) : "", "layers", (json_int_t)s->L,
+                  "width", (json_int_t)s->C, "heads", (json_int_t)s->H, "inner", (json_int_t)s->F,
+                  "batch", (json_int_t)t->batch, "max-tokens", (json_int_t)t->max_tokens,
+                  "mix-group", (json_int_t)dnas_train_mix_group(t), "projection",
+                  (json_int_t)t->projection, "frozen", (json_int_t)t->n_frozen, "seed",
+                  (json_int_t)t->seed, "temperature", t->temperature, "dropout", t->dropout,
+                  "mix-alpha", t->mix_alpha, "mask-rate", t->mask_rate, "ignore-labels",
+                  (int)t->ignore_labels);
 
     if (!j)
         DNAS_BUG("settings cannot be written");
@@ -340,6 +331,7 @@ static json_t *make_settings(const struct run *r)
                                                    t->phases[i].epochs));
     json_object_set_new(j, "curriculum", phases);
     json_object_set_new(j, "compat", json_boolean(t->compat));
+    json_object_set_new(j, "bf16", json_boolean(t->bf16));
     json_object_set_new(j, "processes", json_integer((json_int_t)dnas_train_n_ranks(t)));
     json_object_set_new(j, "optimizer",
                         json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:f}",
@@ -429,7 +421,7 @@ static int open_log(struct run *r, struct dnas_err *err)
 
 static int save_model(const struct run *r, const char *path, struct dnas_err *err)
 {
-    const struct dnas_net_about about = {r->tokenizer_json, r->t->pg_json};
+    const struct dnas_net_about about = {r->tokenizer, r->t->pg_json};
 
     if (!is_first(r))
         return 0;
@@ -594,7 +586,7 @@ static int begin(struct run *r, struct dnas_err *err)
 
 static int finish(struct run *r, struct dnas_err *err)
 {
-    const struct dnas_net_about about = {r->tokenizer_json, r->t->pg_json};
+    const struct dnas_net_about about = {r->tokenizer, r->t->pg_json};
 
     if (!is_first(r))
         return 0;
@@ -670,9 +662,8 @@ static void release(struct run *r)
     dnas_pair_source_close(r->source);
     if (has(r->t, DNAS_MLM))
         dnas_mlm_release(&r->masks);
-    dnas_bpe_free(r->bpe);
+    dnas_tokenizer_free(r->tokenizer);
     json_decref(r->settings);
-    free(r->tokenizer_json);
     free(r->checkpoint_path);
     free(r->spool_path);
     free(r->best_path);

@@ -167,12 +167,12 @@ void dnas_cpu_linear_fwd(float *out, const float *y, const float *w, const float
 /* out += bias + residual, as above. */
 void dnas_cpu_add_rows(float *out, const float *bias, const float *residual, size_t N, size_t O);
 
-/* out = y w^T with operands in bf16 and sums in f32.
- *   out  f32 [N,O]      y  bf16 [N,I]      w  bf16 [O,I]
+/* out = a b with operands in bf16 and sums in f32; with add out += a b.
+ *   out  f32 [M,N]      a  bf16 [M,K], or transposed [K,M]      b  bf16 [K,N], or transposed [N,K]
  * Returns 0, or -1 where oneDNN has no such product for this processor (it emulates bf16 on
  * AVX-512 without it, slowly). */
-int dnas_cpu_matmul_bf16(float *out, const uint16_t *y, const uint16_t *w, size_t N, size_t O,
-                         size_t I);
+int dnas_cpu_matmul_bf16(float *out, const uint16_t *a, const uint16_t *b, size_t M, size_t N,
+                         size_t K, int a_transposed, int b_transposed, int add);
 /* Whether the processor has products of bf16 itself. */
 int dnas_cpu_has_bf16(void);
 /* out = x rounded to bf16, to nearest, ties to even.
@@ -193,10 +193,27 @@ void dnas_cpu_layernorm_fwd(float *out, float *mean, float *rstd, const float *x
  * Error of gelu: 4e-7, and 2.3e-6 relative where z is above -5. */
 void dnas_cpu_geglu_fwd(float *out, const float *x, size_t N, size_t F);
 
+/* out = silu(z) gate with [z | gate] a row of x; silu(z) = z / (1 + e^-z).
+ *   out  f32 [N,F]      x  f32 [N,2F]
+ * Relative error 5e-7 where z is above -80; silu is within 1e-30 of 0 below. */
+void dnas_cpu_swiglu_fwd(float *out, const float *x, size_t N, size_t F);
+
+/* Turns pairs of channels by angles that grow with the token's place, the two halves of a head
+ * being paired: (u_j, u_{j+D/2}) becomes (u_j c - u_{j+D/2} s, u_{j+D/2} c + u_j s).
+ *   x      f32 [T,H D]  rows ld apart; in place
+ *   turns  f32 [T,D]    a row's cosines c [D/2], then its sines s [D/2]
+ *   back   turn the other way, which takes the gradient of the result to that of x
+ * D odd is a bug. */
+void dnas_cpu_rotary(float *x, const float *turns, size_t T, size_t H, size_t D, size_t ld,
+                     int back);
+/* The turns of places from..from+T-1, f32 [T,D]: by p theta_j, theta_j = 10000^(-2j/D), both
+ * rounded to f32 (Su et al. 2021, equation 15). */
+void dnas_cpu_rotary_turns(float *turns, size_t from, size_t T, size_t D);
+
 /* Attention of T tokens to each other in H heads, with ALiBi's bias for both directions:
  *   p_ij = softmax_j( q_i k_j / sqrt(C/H) - slope |i - j| ),  out_i = sum_j p_ij v_j.
  *   out       f32 [T,C]      qkv  f32 [T,3C]  rows [q | k | v], a head's channels side by side
- *   slopes    f32 [H]        above 0
+ *   slopes    f32 [H]        above 0; NULL: no bias, and nothing is skipped
  *   lse       f32 [H,T]      log of the softmax's denominator, for backward; NULL: not wanted
  *   ranges    u32 [H,dnas_cpu_attention_blocks(T),2]  for each block of queries, the first block
  *             of keys that was not skipped and the one after the last, for backward; NULL: not
@@ -245,6 +262,9 @@ void dnas_cpu_layernorm_bwd_weight(float *dweight, float *dbias, const float *do
 
 /*   dx  f32 [N,2F]  may be x      dout  f32 [N,F]      x  f32 [N,2F] */
 void dnas_cpu_geglu_bwd(float *dx, const float *dout, const float *x, size_t N, size_t F);
+
+/*   as dnas_cpu_geglu_bwd */
+void dnas_cpu_swiglu_bwd(float *dx, const float *dout, const float *x, size_t N, size_t F);
 
 /* out = gelu(x), and its backward dx = dout gelu'(x); all f32 [n], in place where wanted. */
 void dnas_cpu_gelu_fwd(float *out, const float *x, size_t n);

@@ -78,7 +78,7 @@ static json_t *describe_network(const struct embed *e)
     json_t *tokens = e->reader ? json_incref(dnas_reader_header(e->reader)->tokens) : NULL;
 
     if (!e->reader) {
-        struct dnas_tokenize t = {.bpe = e->network->bpe,
+        struct dnas_tokenize t = {.tokenizer = e->network->tokenizer,
                                   .max_tokens = (size_t)e->max_tokens,
                                   .window_bp = (size_t)e->window_bp};
 
@@ -153,7 +153,7 @@ static int open_writer(struct embed *e, const struct dnas_tool *tool, struct dna
 static int open_tokens(struct embed *e, struct dnas_in *in, char **paths, int n_paths,
                        struct dnas_err *err)
 {
-    const struct dnas_bpe *bpe = e->network->bpe;
+    const struct dnas_tokenizer *tokenizer = e->network->tokenizer;
     const char *hash;
 
     if (n_paths > 1 || e->seq_opt.labels || e->seq_opt.truncate_bp || e->seq_opt.keep_case ||
@@ -172,10 +172,10 @@ static int open_tokens(struct embed *e, struct dnas_in *in, char **paths, int n_
     if (!e->tokens)
         return -1;
     hash = json_string_value(json_object_get(dnas_reader_header(e->reader)->tokens, "tokenizer"));
-    if (hash && bpe && strcmp(hash, dnas_bpe_hash(bpe)) != 0)
+    if (hash && tokenizer && strcmp(hash, dnas_tokenizer_hash(tokenizer)) != 0)
         return dnas_err_set(err, "%s: was made by another tokenizer than that of %s",
                             dnas_reader_name(e->reader), e->model);
-    if (!hash || !bpe)
+    if (!hash || !tokenizer)
         dnas_msg_note("the %s does not say which tokenizer it needs or had; taken as it is",
                       hash ? "model" : "stream");
     return 0;
@@ -184,7 +184,7 @@ static int open_tokens(struct embed *e, struct dnas_in *in, char **paths, int n_
 static int open_sequences(struct embed *e, struct dnas_in *in, char **paths, int n_paths,
                           struct dnas_err *err)
 {
-    if (e->network && !e->network->bpe) {
+    if (e->network && !e->network->tokenizer) {
         dnas_in_close(in);
         return dnas_err_set(err,
                             "%s: has no tokenizer.json, so it takes only streams of tokens "
@@ -325,8 +325,8 @@ static int check(struct embed *e, struct dnas_err *err)
                                 model_name(e));
     if (e->adapt && !e->kmer)
         return dnas_usage_error("--adapt is for k-mer models; %s is as it is", model_name(e));
-    if (e->network && e->max_tokens > 0 && e->network->bpe &&
-        (size_t)e->max_tokens < dnas_bpe_n_specials(e->network->bpe))
+    if (e->network && e->max_tokens > 0 && e->network->tokenizer &&
+        (size_t)e->max_tokens < dnas_tokenizer_n_specials(e->network->tokenizer))
         return dnas_usage_error("--max-tokens %lld leaves no room for the special tokens",
                                 (long long)e->max_tokens);
     if ((size_t)e->reduce > all_dims(e))

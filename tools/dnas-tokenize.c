@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * dnas-tokenize - sequences to tokens by byte-pair encoding.
+ * dnas-tokenize - sequences to the tokens of a network.
  *
  * In:  FASTA or FASTQ; CSV of pairs; PAIRS
  * Out: TOKENS; PAIRS of tokens; with --train a tokenizer.json
@@ -25,7 +25,7 @@ struct tokenize {
     struct dnas_seq_options seq_options;
     const char *tokenizer;
     int64_t max_tokens, window_bp, train;
-    struct dnas_bpe *bpe;
+    struct dnas_tokenizer *vocabulary;
     struct dnas_tokenize t;
 };
 
@@ -55,7 +55,9 @@ static int close_writer(const struct tokenize *k, struct dnas_writer *w, int sta
     if (dnas_writer_finish(w, err) != 0)
         return -1;
     if (k->t.n_unknown > 0)
-        dnas_msg_note("%" PRIu64 " unknown letters became [UNK]", k->t.n_unknown);
+        dnas_msg_note(
+            "%" PRIu64 " unknown letters became %s", k->t.n_unknown,
+            dnas_tokenizer_token(k->vocabulary, (size_t)dnas_tokenizer_unk(k->vocabulary)));
     if (k->t.n_cut > 0)
         dnas_msg_note("%" PRIu64 " rows were cut to %zu tokens", k->t.n_cut, k->t.max_tokens);
     dnas_msg_verbose("%" PRIu64 " tokens", k->t.n_tokens);
@@ -195,7 +197,7 @@ static int check(struct tokenize *k, struct dnas_err *err)
     int status;
 
     if (!k->tokenizer == !k->train)
-        return dnas_usage_error("give either -T with a tokenizer.json or --train with a size");
+        return dnas_usage_error("give either -T with a tokenizer or --train with a size");
     if (k->train &&
         (k->max_tokens || k->window_bp >= 0 || k->common.zstd_level || k->seq_opt.labels))
         return dnas_usage_error("--train takes whole sequences and writes JSON: no --max-tokens, "
@@ -205,16 +207,16 @@ static int check(struct tokenize *k, struct dnas_err *err)
     status = dnas_seq_opt_resolve(&k->seq_opt, &k->seq_options);
     if (status >= 0 || k->train)
         return status;
-    k->bpe = dnas_bpe_load(k->tokenizer, err);
-    if (!k->bpe) {
+    k->vocabulary = dnas_tokenizer_open(k->tokenizer, err);
+    if (!k->vocabulary) {
         dnas_msg_error("%s", err->msg);
         return 1;
     }
-    if (k->max_tokens > 0 && (size_t)k->max_tokens < dnas_bpe_n_specials(k->bpe))
+    if (k->max_tokens > 0 && (size_t)k->max_tokens < dnas_tokenizer_n_specials(k->vocabulary))
         return dnas_usage_error("--max-tokens %" PRId64
                                 " leaves no room for the %zu special tokens",
-                                k->max_tokens, dnas_bpe_n_specials(k->bpe));
-    k->t = (struct dnas_tokenize){.bpe = k->bpe,
+                                k->max_tokens, dnas_tokenizer_n_specials(k->vocabulary));
+    k->t = (struct dnas_tokenize){.tokenizer = k->vocabulary,
                                   .max_tokens = (size_t)k->max_tokens,
                                   .keep_case = k->seq_options.keep_case,
                                   .n_threads = (int)k->common.threads};
@@ -229,7 +231,7 @@ int main(int argc, char **argv)
     struct tokenize k = {.window_bp = -1};
     const struct dnas_opt opts[] = {
         {'T', "tokenizer", "FILE", DNAS_OPT_TEXT, &k.tokenizer, 0, 0, NULL,
-         "the vocabulary: a Hugging Face tokenizer.json"},
+         "the vocabulary: tokenizer.json, vocab.txt, a model's folder, hyena or nt"},
         {0, "max-tokens", "N", DNAS_OPT_INT, &k.max_tokens, 1, 1e9, NULL,
          "cut rows to N tokens, the special ones included"},
         {0, "window", "BP", DNAS_OPT_INT, &k.window_bp, 0, 1e9, NULL,
@@ -261,7 +263,7 @@ int main(int argc, char **argv)
         if (status != 0)
             dnas_msg_error("%s", err.msg);
     }
-    dnas_bpe_free(k.bpe);
+    dnas_tokenizer_free(k.vocabulary);
     dnas_seq_opt_release(&k.seq_opt);
     free(k.common.command_line);
     return dnas_finish(status);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * attention.c - attention with ALiBi's linear bias, without a T x T matrix.
+ * attention.c - attention with ALiBi's linear bias or none, without a T x T
+ * matrix.
  *
  * Contract: kernels.h.  The running maximum and sum are those of Milakov and
  * Gimelshein 2018.  Key blocks are taken from the diagonal outwards; ALiBi
@@ -221,11 +222,12 @@ INLINE void dnas_cpu_attention_fwd_body(float *out, float *lse, uint32_t *ranges
         h.k = h.q + C;
         h.v = h.k + C;
         h.out = out + head * h.head_dim;
-        h.slope = slopes[head];
-        longest_keys(&h);
+        h.slope = slopes ? slopes[head] : 0;
+        if (slopes)
+            longest_keys(&h);
         for (size_t qb = 0; qb < h.n_blocks; qb++) {
             uint32_t *range = ranges ? ranges + 2 * (head * h.n_blocks + qb) : NULL;
-            uint64_t n = query_block(&h, qb, range, skip);
+            uint64_t n = query_block(&h, qb, range, skip && slopes);
 
             if (n_scores)
                 *n_scores += n;
@@ -322,7 +324,7 @@ INLINE void dnas_cpu_attention_bwd_body(float *dqkv, const float *dout, const fl
         h.out = out + head * h.head_dim;
         h.dout = dout + head * h.head_dim;
         h.lse = lse + head * T;
-        h.slope = slopes[head];
+        h.slope = slopes ? slopes[head] : 0;
         for (size_t qb = 0; qb < n_blocks; qb++) {
             const uint32_t *range = ranges ? ranges + 2 * (head * n_blocks + qb) : NULL;
             size_t to = range ? range[1] : n_blocks;

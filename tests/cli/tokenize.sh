@@ -201,8 +201,51 @@ test_vocabularies_that_are_none() {
     expect_sentence 1 '^dnas-tokenize: empty.json: ' dnas-tokenize -T empty.json s.fa
     head -c 500 v.json >cut.json
     expect_sentence 1 '^dnas-tokenize: cut.json: ' dnas-tokenize -T cut.json s.fa
-    expect_sentence 2 'give either -T with a tokenizer.json or --train with a size' dnas-tokenize s.fa
-    expect_sentence 2 'give either -T with a tokenizer.json or --train with a size' dnas-tokenize -T v.json --train 20 s.fa
+    expect_sentence 2 'give either -T with a tokenizer or --train with a size' dnas-tokenize s.fa
+    expect_sentence 2 'give either -T with a tokenizer or --train with a size' dnas-tokenize -T v.json --train 20 s.fa
+}
+
+# The vocab.txt of Nucleotide Transformer v2.
+nt_vocabulary() {
+    printf '%s\n' '<unk>' '<pad>' '<mask>' '<cls>' '<eos>' '<bos>' \
+        {A,T,C,G}{A,T,C,G}{A,T,C,G}{A,T,C,G}{A,T,C,G}{A,T,C,G} A T C G
+    printf N
+}
+
+test_six_mers() {
+    printf '>a\nATTCCGATTCCGATTCCG\n>b\nACGTACNacguacRRYA\n' >n.fa
+    rows 1,2 -T nt n.fa >got
+    expect_text got $'a\t3 369 369 369\nb\t3 728 4106 728 0 4102'
+    rows 1,2 -T nt --max-tokens 3 n.fa >got
+    expect_text got $'a\t3 369 369\nb\t3 728 4106'
+    mkdir model
+    nt_vocabulary >model/vocab.txt
+    # As published with the weights.
+    [ "$(sha256sum <model/vocab.txt | head -c 8)" = c00e0ad1 ] || fail "vocab.txt is another"
+    expect_ok dnas-tokenize --no-pg -T nt n.fa -o nt.dnas
+    expect_text "$TMP/err" $'dnas-tokenize: 3 unknown letters became <unk>\ndnas-tokenize: 4 letters outside A, C, G, T'
+    for t in model model/vocab.txt; do
+        expect_ok dnas-tokenize --no-pg -T $t n.fa -o got.dnas
+        expect_same nt.dnas got.dnas
+    done
+    sed -i 7d model/vocab.txt
+    expect_sentence 1 '^dnas-tokenize: model/vocab.txt: has not all words of 6 letters' dnas-tokenize -T model n.fa
+}
+
+test_single_letters() {
+    printf '>a\nACGTN\n>b\nacguR-\n' >n.fa
+    rows 1,2 -T hyena n.fa >got
+    expect_text got $'a\t7 8 9 10 11 1\nb\t7 8 9 10 6 6 1'
+    rows 2 -T hyena --max-tokens 3 n.fa >got
+    expect_text got $'7 8 1\n7 8 1'
+    mkdir model
+    expect_sentence 1 '^dnas-tokenize: model: is a folder without tokenizer.json, vocab.txt' dnas-tokenize -T model n.fa
+    echo '{"tokenizer_class": "HyenaDNATokenizer"}' >model/tokenizer_config.json
+    for t in hyena model model/tokenizer_config.json; do
+        expect_ok dnas-tokenize --no-pg -q -T $t n.fa -o got.dnas
+        [ $t = hyena ] && cp got.dnas want.dnas
+        expect_same want.dnas got.dnas
+    done
 }
 
 # Ids of the Hugging Face tokenizers library for DNABERT-2's and DNABERT-S's vocabularies.

@@ -46,7 +46,7 @@ struct problem {
     double *in[4];
     size_t n[4];
     const float *g;
-    const float *slopes;
+    const float *slopes; /* NULL: no bias */
 };
 
 static void set_input(struct problem *p, int which, const float *x, size_t n)
@@ -287,7 +287,9 @@ static double attention_f(const struct problem *p)
                 s[j] = 0;
                 for (size_t c = 0; c < d; c++)
                     s[j] += x[i * 3 * C + h * d + c] * x[j * 3 * C + C + h * d + c];
-                s[j] = s[j] / sqrt((double)d) - (double)p->slopes[h] * fabs((double)i - (double)j);
+                s[j] /= sqrt((double)d);
+                if (p->slopes)
+                    s[j] -= (double)p->slopes[h] * fabs((double)i - (double)j);
                 top = s[j] > top ? s[j] : top;
             }
             for (size_t j = 0; j < T; j++) {
@@ -304,9 +306,10 @@ static double attention_f(const struct problem *p)
     return total;
 }
 
-static void check_attention(size_t T, size_t C, size_t H, double spread, int skip)
+static void check_attention(size_t T, size_t C, size_t H, double spread, int skip, bool bias)
 {
-    static const float slopes[4] = {0.5f, 0.03125f, 0.70710678f, 0.00390625f};
+    static const float with[4] = {0.5f, 0.03125f, 0.70710678f, 0.00390625f};
+    const float *slopes = bias ? with : NULL;
     size_t n = T * 3 * C, n_ranges = H * dnas_cpu_attention_blocks(T) * 2;
     float *qkv = draw(n, spread, 0, 7), *out = zeros(T * C), *lse = zeros(H * T);
     float *g = draw(T * C, 1, 0, 8), *dqkv = zeros(n);
@@ -335,8 +338,9 @@ static void test_attention(void)
     static const size_t lengths[] = {1, 2, 17, 127, 129, 150};
 
     for (size_t k = 0; k < 6; k++) {
-        check_attention(lengths[k], 8, 2, 1, k & 1);
-        check_attention(lengths[k], 12, 4, 2, !(k & 1));
+        check_attention(lengths[k], 8, 2, 1, k & 1, true);
+        check_attention(lengths[k], 12, 4, 2, !(k & 1), true);
+        check_attention(lengths[k], 12, 2, 1, k & 1, false);
     }
 }
 

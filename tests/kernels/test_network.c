@@ -178,6 +178,7 @@ static void test_geglu_everywhere(void)
 }
 
 /* lse: the log of the softmax's denominator, [H,T]. */
+/* slopes NULL: no bias. */
 static void attention_in_double(double *out, double *lse, const float *qkv, const float *slopes,
                                 size_t T, size_t C, size_t H)
 {
@@ -193,7 +194,9 @@ static void attention_in_double(double *out, double *lse, const float *qkv, cons
                 for (size_t c = 0; c < d; c++)
                     p[j] +=
                         (double)qkv[i * 3 * C + h * d + c] * (double)qkv[j * 3 * C + C + h * d + c];
-                p[j] = p[j] / sqrt((double)d) - (double)slopes[h] * fabs((double)i - (double)j);
+                p[j] /= sqrt((double)d);
+                if (slopes)
+                    p[j] -= (double)slopes[h] * fabs((double)i - (double)j);
                 top = p[j] > top ? p[j] : top;
             }
             for (size_t j = 0; j < T; j++)
@@ -210,9 +213,10 @@ static void attention_in_double(double *out, double *lse, const float *qkv, cons
     free(p);
 }
 
-static void check_attention(size_t T, size_t C, size_t H, double spread, int skip)
+static void check_attention(size_t T, size_t C, size_t H, double spread, int skip, bool bias)
 {
-    static const float slopes[4] = {0.5f, 0.03125f, 0.70710678f, 0.00390625f};
+    static const float with[4] = {0.5f, 0.03125f, 0.70710678f, 0.00390625f};
+    const float *slopes = bias ? with : NULL;
     float *qkv = draw(T * 3 * C, spread, 0, 7), *out = guarded(T * C);
     float *scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, C / H), sizeof(*scratch));
     double *want = dnas_xalloc(T * C, sizeof(*want)), *want_lse = dnas_xalloc(H * T, sizeof(*want));
@@ -245,8 +249,9 @@ static void test_attention(void)
 
     for (size_t k = 0; k < 11; k++)
         for (int skip = 0; skip < 2; skip++) {
-            check_attention(lengths[k], 32, 4, 1, skip);
-            check_attention(lengths[k], 36, 2, 3, skip);
+            check_attention(lengths[k], 32, 4, 1, skip, true);
+            check_attention(lengths[k], 36, 2, 3, skip, true);
+            check_attention(lengths[k], 36, 2, 2, skip, false);
         }
 }
 
@@ -268,6 +273,21 @@ static void test_far_keys_that_count(void)
     for (size_t c = 0; c < C; c++) /* 6 * 6 * 16 / 4 = 144 against 0.05 * 999 = 50 */
         CHECK_NEAR(out[c], 3, 1e-5);
     CHECK(n_scores < (uint64_t)T * T);
+    unguard(out, T * C);
+    free(qkv);
+    free(scratch);
+}
+
+/* Without a bias no key is too far to count. */
+static void test_no_bias_skips_nothing(void)
+{
+    size_t T = 700, C = 16;
+    float *qkv = draw(T * 3 * C, 1, 0, 12), *out = guarded(T * C);
+    float *scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, C), sizeof(*scratch));
+    uint64_t n_scores = 0;
+
+    dnas_cpu_attention_fwd(out, NULL, NULL, &n_scores, qkv, NULL, T, C, 1, 1, scratch);
+    CHECK_INT(n_scores, T * T);
     unguard(out, T * C);
     free(qkv);
     free(scratch);
@@ -515,35 +535,46 @@ static void test_bf16_from_f32(void)
     CHECK_INT(out[40], 0);
 }
 
+static float wide(uint16_t x)
+{
+    uint32_t bits = (uint32_t)x << 16;
+    float f;
+
+    memcpy(&f, &bits, sizeof(f));
+    return f;
+}
+
+/* Each of the eight forms: operands transposed or not, the product set or added. */
 static void test_matmul_bf16(void)
 {
-    enum { N = 5, O = 33, I = 18 };
-    float *y = draw(N * I, 1, 0, 1), *w = draw(O * I, 1, 0, 2), *out = guarded(N * O);
-    uint16_t y16[N * I], w16[O * I];
+    enum { M = 5, N = 33, K = 18 };
+    float *a = draw(M * K, 1, 0, 1), *b = draw(N * K, 1, 0, 2), *out = guarded(M * N);
+    uint16_t a16[M * K], b16[N * K];
 
-    dnas_cpu_bf16_from_f32(y16, y, N * I);
-    dnas_cpu_bf16_from_f32(w16, w, O * I);
-    if (dnas_cpu_matmul_bf16(out, y16, w16, N, O, I) != 0) {
-        check_skipped_here = "oneDNN multiplies no bf16 on this processor";
-    } else {
-        for (size_t n = 0; n < N; n++)
-            for (size_t o = 0; o < O; o++) {
-                double want = 0;
+    dnas_cpu_bf16_from_f32(a16, a, M * K);
+    dnas_cpu_bf16_from_f32(b16, b, N * K);
+    for (int form = 0; form < 8; form++) {
+        bool at = form & 1, bt = form & 2, add = form & 4;
 
-                for (size_t i = 0; i < I; i++) {
-                    uint32_t a = (uint32_t)y16[n * I + i] << 16, b = (uint32_t)w16[o * I + i] << 16;
-                    float fa, fb;
+        for (size_t i = 0; i < M * N; i++)
+            out[i] = (float)i;
+        if (dnas_cpu_matmul_bf16(out, a16, b16, M, N, K, at, bt, add) != 0) {
+            check_skipped_here = "oneDNN multiplies no bf16 on this processor";
+            break;
+        }
+        for (size_t m = 0; m < M; m++)
+            for (size_t n = 0; n < N; n++) {
+                double want = add ? (double)(m * N + n) : 0;
 
-                    memcpy(&fa, &a, sizeof(fa));
-                    memcpy(&fb, &b, sizeof(fb));
-                    want += (double)fa * (double)fb;
-                }
-                CHECK_NEAR(out[n * O + o], want, 1e-5);
+                for (size_t k = 0; k < K; k++)
+                    want += (double)wide(a16[at ? k * M + m : m * K + k]) *
+                            (double)wide(b16[bt ? n * K + k : k * N + n]);
+                CHECK_NEAR(out[m * N + n], want, 5e-5);
             }
     }
-    unguard(out, N * O);
-    free(y);
-    free(w);
+    unguard(out, M * N);
+    free(a);
+    free(b);
 }
 
 int main(void)
@@ -555,6 +586,7 @@ int main(void)
     RUN(test_geglu_everywhere);
     RUN(test_attention);
     RUN(test_far_keys_that_count);
+    RUN(test_no_bias_skips_nothing);
     RUN(test_skipping_saves_and_does_not_show);
     RUN(test_what_is_left_out_is_negligible);
     RUN(test_how_much_is_left_out);

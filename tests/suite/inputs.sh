@@ -16,6 +16,7 @@ ways='
 dnas-tokenize  small.fa        -T tokenizer.json
 dnas-tokenize  pairs.csv       -T tokenizer.json
 dnas-tokenize  pairs.dnas      -T tokenizer.json --max-tokens 50
+dnas-tokenize  small.fa        -T nt --window 500
 dnas-tokenize  small.fa        --train 60
 dnas-pairs     small.fa        -n 40 --length 50-200 --validation 0.1
 dnas-pairs     small.fa        -n 40 --length 100 --positives mutation --balance size --zstd

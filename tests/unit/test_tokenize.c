@@ -19,14 +19,14 @@ static void test_min_window(void)
 }
 
 /* The vocabulary of tests/data (made by bpe-make.py). */
-static struct dnas_bpe *load(void)
+static struct dnas_tokenizer *load(void)
 {
     struct dnas_err err = {""};
-    struct dnas_bpe *bpe = dnas_bpe_load("tests/data/bpe-small.json", &err);
+    struct dnas_tokenizer *tokenizer = dnas_tokenizer_open("tests/data/bpe-small.json", &err);
 
-    if (!bpe)
+    if (!tokenizer)
         printf("# %s\n", err.msg);
-    return bpe;
+    return tokenizer;
 }
 
 enum { N_RECORDS = 40 };
@@ -75,21 +75,21 @@ static char *tokenize(struct dnas_tokenize *t, size_t *n)
 
 static void test_threads(void)
 {
-    struct dnas_bpe *bpe = load();
+    struct dnas_tokenizer *tokenizer = load();
     size_t n = 0;
     char *want;
 
-    CHECK(bpe != NULL);
-    if (!bpe)
+    CHECK(tokenizer != NULL);
+    if (!tokenizer)
         return;
     for (size_t window_bp = 0; window_bp < 2000; window_bp += 700) {
-        struct dnas_tokenize t = {.bpe = bpe, .window_bp = window_bp, .n_threads = 1};
+        struct dnas_tokenize t = {.tokenizer = tokenizer, .window_bp = window_bp, .n_threads = 1};
 
         want = tokenize(&t, &n);
         CHECK(t.n_unknown > 0 && t.n_cut == 0);
         for (int n_threads = 2; n_threads <= 16; n_threads *= 2) {
             struct dnas_tokenize again = {
-                .bpe = bpe, .window_bp = window_bp, .n_threads = n_threads};
+                .tokenizer = tokenizer, .window_bp = window_bp, .n_threads = n_threads};
             size_t n_got = 0;
             char *got = tokenize(&again, &n_got);
 
@@ -100,13 +100,13 @@ static void test_threads(void)
         }
         free(want);
     }
-    dnas_bpe_free(bpe);
+    dnas_tokenizer_free(tokenizer);
 }
 
 /* Reads the stream back: windows in order, their letters those of the text. */
 static void test_windows(void)
 {
-    struct dnas_bpe *bpe = load();
+    struct dnas_tokenizer *tokenizer = load();
     struct dnas_tokenize t = {.window_bp = 100, .max_tokens = 20, .n_threads = 2};
     struct dnas_err err = {""};
     struct dnas_reader *r;
@@ -115,9 +115,9 @@ static void test_windows(void)
     size_t bp = 0, n_rows = 0;
     int i = 0;
 
-    if (!bpe)
+    if (!tokenizer)
         return;
-    t.bpe = bpe;
+    t.tokenizer = tokenizer;
     free(tokenize(&t, NULL));
     r = dnas_reader_open(file_path("t.dnas"), &err);
     CHECK(r && dnas_reader_expect(r, DNAS_TOKENS, &err) == 0);
@@ -143,7 +143,7 @@ static void test_windows(void)
     CHECK_INT(i, N_RECORDS);
     CHECK(t.n_cut > 0 && t.n_cut <= n_rows);
     dnas_reader_close(r);
-    dnas_bpe_free(bpe);
+    dnas_tokenizer_free(tokenizer);
 }
 
 int main(void)
