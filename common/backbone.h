@@ -43,6 +43,8 @@ struct dnas_backbone {
     void (*prepare)(struct dnas_network *n);
     /* Frees what parse and prepare made, without n itself. */
     void (*release)(struct dnas_network *n);
+    /* Letters of a window unless the user says; NULL: DNAS_WINDOW_BP. */
+    size_t (*window_bp)(const struct dnas_network *n);
     struct dnas_network_run *(*run_new)(const struct dnas_network *n);
     void (*run_free)(struct dnas_network_run *run);
     const float *(*forward)(const struct dnas_network *n, struct dnas_network_run *run,

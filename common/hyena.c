@@ -17,12 +17,14 @@
 
 #include "common/hyena_layout.h"
 #include "common/hyena_net.h"
+#include "common/tokenize.h"
 #include "common/weights.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
 
 #define ROWS 512
 #define KEPT ((size_t)65536)
+#define WINDOW ((size_t)20000)
 
 struct hyena {
     struct dnas_network network;
@@ -278,6 +280,16 @@ static void release(struct dnas_network *n)
     pthread_mutex_destroy(&h->lock);
 }
 
+/* What DNABERT-S's evaluation takes of a sequence, or as much as there are positions. */
+static size_t window_bp(const struct dnas_network *n)
+{
+    size_t specials = n->tokenizer ? dnas_tokenizer_n_specials(n->tokenizer) : 0;
+    size_t most = n->shape.positions > specials ? n->shape.positions - specials : 1;
+
+    most -= dnas_min_window(most); /* by which the last window may be longer */
+    return most < WINDOW ? most : WINDOW;
+}
+
 /* ---- running ---- */
 
 static struct dnas_network_run *run_new(const struct dnas_network *n)
@@ -465,6 +477,7 @@ const struct dnas_backbone dnas_hyena = {
     .check = check,
     .prepare = prepare,
     .release = release,
+    .window_bp = window_bp,
     .run_new = run_new,
     .run_free = run_free,
     .forward = forward,

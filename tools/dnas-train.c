@@ -2,7 +2,7 @@
  *
  * dnas-train - genomes or pairs to a model.
  *
- * In:  bert: PAIRS of tokens
+ * In:  bert, hyena: PAIRS of tokens
  *      kmer: FASTA or FASTQ, or PAIRS of letters
  * Out: a model (safetensors)
  */
@@ -18,8 +18,8 @@
 #include "common/train_net_opt.h"
 #include "common/train_kmer.h"
 
-enum arch { ARCH_KMER, ARCH_BERT };
-static const char *const archs[] = {"kmer", "bert", NULL};
+enum arch { ARCH_KMER, ARCH_BERT, ARCH_HYENA };
+static const char *const archs[] = {"kmer", "bert", "hyena", NULL};
 
 struct train {
     struct dnas_common common;
@@ -30,7 +30,7 @@ struct train {
     struct dnas_labels labels;
     const char *k, *transform, *length, *labels_path;
     int64_t dims, windows;
-    /* --arch bert */
+    /* --arch bert, hyena */
     double deadline_s;
     struct dnas_train_net net;
     struct dnas_train_net_cli cli;
@@ -106,7 +106,7 @@ static int run_kmer(struct train *t, const struct dnas_tool *tool, char **paths,
     return status;
 }
 
-/* ---- --arch bert ---- */
+/* ---- --arch bert, hyena ---- */
 
 /* -1 to go on, or the exit status. */
 static int check_net(struct train *t, int n_paths, struct dnas_err *err)
@@ -115,6 +115,10 @@ static int check_net(struct train *t, int n_paths, struct dnas_err *err)
         return dnas_usage_error("where to? give -o a file: checkpoints are written beside it");
     if (n_paths > 1)
         return dnas_usage_error("a network takes one FILE of pairs; cat joins streams");
+    if (t->arch == ARCH_HYENA) { /* it has no heads, and one tokenizer */
+        t->cli.heads = 1;
+        t->cli.tokenizer = t->cli.tokenizer || t->cli.init ? t->cli.tokenizer : "hyena";
+    }
     if (dnas_train_net_resolve(&t->net, &t->cli, err) != 0)
         return dnas_usage_error("%s", err->msg);
     if (t->arch == ARCH_KMER) /* --init says which */
@@ -165,7 +169,7 @@ static int run_net(struct train *t, const struct dnas_tool *tool, char **paths, 
 /* What the table of options cannot check.  -1 to go on, or the exit status. */
 static int check(struct train *t, int n_paths, struct dnas_err *err)
 {
-    if (t->arch == ARCH_BERT || t->cli.init)
+    if (t->arch != ARCH_KMER || t->cli.init)
         return check_net(t, n_paths, err);
     if (!t->common.output && isatty(STDOUT_FILENO)) {
         dnas_msg_error("standard output is a terminal: redirect it, use -o FILE");
@@ -182,6 +186,7 @@ static int run(struct train *t, const struct dnas_tool *tool, char **paths, int 
     case ARCH_KMER:
         return run_kmer(t, tool, paths, n_paths, err);
     case ARCH_BERT:
+    case ARCH_HYENA:
         return run_net(t, tool, paths, n_paths, err);
     }
     return -1;
@@ -201,7 +206,7 @@ int main(int argc, char **argv)
     /* clang-format off */
     const struct dnas_opt opts[] = {
         {0, "arch", "NAME", DNAS_OPT_CHOICE, &t.arch, 0, 0, archs,
-         "what to train: kmer, a map of k-mer profiles, or bert, a network"},
+         "what to train: kmer, a map of k-mer profiles, or a network, bert or hyena"},
         {'s', "seed", "N", DNAS_OPT_INT, &t.seed, 0, 9007199254740991.0, NULL,
          "draws with this seed"},
         {0, "no-pg", NULL, DNAS_OPT_FLAG, &t.common.no_pg, 0, 0, NULL,
