@@ -29,15 +29,22 @@ struct dnas_backbone {
 
     /* ---- opened (network.h) ---- */
 
+    /* Whether a config without a model_type is one of this backbone; NULL: it is not. */
+    bool (*is_mine)(const json_t *config);
     /* A new network of the shape in config, without weights.  NULL with a sentence. */
     struct dnas_network *(*parse)(const json_t *config, struct dnas_err *err);
     size_t (*n_tensors)(const struct dnas_network *n);
     /* Tensor i, its field in n's view of the weights. */
     void (*tensor)(struct dnas_layout_tensor *out, struct dnas_network *n, size_t i);
+    /* What else the file must hold, when the fields are filled; prefix stands before its names.
+     * NULL: nothing.  -1 with a sentence. */
+    int (*check)(struct dnas_network *n, const char *prefix, struct dnas_err *err);
     /* Called once, when the fields are filled. */
     void (*prepare)(struct dnas_network *n);
     /* Frees what parse and prepare made, without n itself. */
     void (*release)(struct dnas_network *n);
+    /* Letters of a window unless the user says; NULL: DNAS_WINDOW_BP. */
+    size_t (*window_bp)(const struct dnas_network *n);
     struct dnas_network_run *(*run_new)(const struct dnas_network *n);
     void (*run_free)(struct dnas_network_run *run);
     const float *(*forward)(const struct dnas_network *n, struct dnas_network_run *run,
@@ -50,6 +57,8 @@ struct dnas_backbone {
      * network that has further settings, or NULL.  NULL: it cannot be trained. */
     struct dnas_net *(*net_new)(const struct dnas_shape *shape, const struct dnas_network *like,
                                 const struct dnas_net_heads *heads);
+    /* Draws again what dnas_net_init has drawn otherwise; NULL: nothing. */
+    void (*net_init)(struct dnas_net *net, uint64_t seed);
     /* Frees what net_new made beside dnas_net_lay_out, without net itself. */
     void (*net_release)(struct dnas_net *net);
     /* What parse reads: config.json, to be freed with json_decref. */

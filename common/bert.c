@@ -68,7 +68,7 @@ static int parse_shape(struct dnas_shape *s, const json_t *config, struct dnas_e
 static struct dnas_network *parse(const json_t *config, struct dnas_err *err)
 {
     struct bert *b;
-    struct dnas_shape shape;
+    struct dnas_shape shape = {0};
 
     if (parse_shape(&shape, config, err) != 0)
         return NULL;

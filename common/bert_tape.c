@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/carve.h"
 #include "common/rng.h"
 #include "common/tape.h"
 #include "common/xmem.h"
@@ -51,57 +52,44 @@ enum place { PLACE_EMBEDDING, PLACE_OUT, PLACE_GATED };
 
 /* ---- memory ---- */
 
-/* Hands out parts of one block; with base NULL it only counts. */
-struct carving {
-    char *base;
-    uint64_t used;
-};
-
-static void *carve(struct carving *c, uint64_t n, size_t size)
-{
-    void *p = c->base ? c->base + c->used : NULL;
-
-    c->used += (n * size + 63) / 64 * 64;
-    return p;
-}
-
-static void carve_layer(struct kept *k, struct carving *c, const struct dnas_shape *s, size_t T)
+static void carve_layer(struct kept *k, struct dnas_carving *c, const struct dnas_shape *s,
+                        size_t T)
 {
     size_t f = sizeof(float);
 
-    k->qkv = carve(c, T * 3 * s->C, f);
-    k->mixed = carve(c, T * s->C, f);
-    k->lse = carve(c, s->H * T, f);
-    k->ranges = carve(c, s->H * dnas_cpu_attention_blocks(T) * 2, sizeof(*k->ranges));
-    k->sum1 = carve(c, T * s->C, f);
-    k->sum2 = carve(c, T * s->C, f);
-    k->mean1 = carve(c, T, f);
-    k->rstd1 = carve(c, T, f);
-    k->mean2 = carve(c, T, f);
-    k->rstd2 = carve(c, T, f);
-    k->middle = carve(c, T * s->C, f);
-    k->wide = carve(c, T * 2 * s->F, f);
+    k->qkv = dnas_carve(c, T * 3 * s->C, f);
+    k->mixed = dnas_carve(c, T * s->C, f);
+    k->lse = dnas_carve(c, s->H * T, f);
+    k->ranges = dnas_carve(c, s->H * dnas_cpu_attention_blocks(T) * 2, sizeof(*k->ranges));
+    k->sum1 = dnas_carve(c, T * s->C, f);
+    k->sum2 = dnas_carve(c, T * s->C, f);
+    k->mean1 = dnas_carve(c, T, f);
+    k->rstd1 = dnas_carve(c, T, f);
+    k->mean2 = dnas_carve(c, T, f);
+    k->rstd2 = dnas_carve(c, T, f);
+    k->middle = dnas_carve(c, T * s->C, f);
+    k->wide = dnas_carve(c, T * 2 * s->F, f);
 }
 
-static void carve_tape(struct tape *t, struct kept *kept, struct carving *c,
+static void carve_tape(struct tape *t, struct kept *kept, struct dnas_carving *c,
                        const struct dnas_shape *s, size_t T, bool with_backward)
 {
     size_t f = sizeof(float), attention = dnas_cpu_attention_scratch(T, s->C / s->H);
 
     if (with_backward && attention < dnas_cpu_attention_bwd_scratch())
         attention = dnas_cpu_attention_bwd_scratch();
-    t->x = carve(c, (with_backward ? s->L + 1 : 1) * (uint64_t)T * s->C, f);
+    t->x = dnas_carve(c, (with_backward ? s->L + 1 : 1) * (uint64_t)T * s->C, f);
     for (size_t l = 0; l < (with_backward ? s->L : 1); l++)
         carve_layer(&kept[l], c, s, T);
-    t->gated = carve(c, T * s->F, f);
-    t->scratch = carve(c, attention, f);
-    t->mean0 = carve(c, T, f);
-    t->rstd0 = carve(c, T, f);
+    t->gated = dnas_carve(c, T * s->F, f);
+    t->scratch = dnas_carve(c, attention, f);
+    t->mean0 = dnas_carve(c, T, f);
+    t->rstd0 = dnas_carve(c, T, f);
     if (!with_backward)
         return;
-    t->d_sum = carve(c, T * s->C, f);
-    t->d_middle = carve(c, T * s->C, f);
-    t->d_wide = carve(c, T * (3 * s->C > 2 * s->F ? 3 * s->C : 2 * s->F), f);
+    t->d_sum = dnas_carve(c, T * s->C, f);
+    t->d_middle = dnas_carve(c, T * s->C, f);
+    t->d_wide = dnas_carve(c, T * (3 * s->C > 2 * s->F ? 3 * s->C : 2 * s->F), f);
 }
 
 uint64_t dnas_bert_tape_bytes(const struct dnas_net *net, size_t max_T, bool with_backward)
@@ -109,7 +97,7 @@ uint64_t dnas_bert_tape_bytes(const struct dnas_net *net, size_t max_T, bool wit
     const struct dnas_shape *s = &net->shape;
     struct tape tape = {.max_T = 0};
     struct kept *kept = dnas_xzalloc(s->L, sizeof(*kept));
-    struct carving c = {NULL, 0};
+    struct dnas_carving c = {NULL, 0};
 
     carve_tape(&tape, kept, &c, s, max_T, with_backward);
     free(kept);
@@ -119,7 +107,7 @@ uint64_t dnas_bert_tape_bytes(const struct dnas_net *net, size_t max_T, bool wit
 struct dnas_tape *dnas_bert_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward)
 {
     struct tape *t = dnas_xzalloc(1, sizeof(*t));
-    struct carving c = {NULL, 0};
+    struct dnas_carving c = {NULL, 0};
 
     t->bert = dnas_bert_net(net);
     t->max_T = max_T;

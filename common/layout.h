@@ -15,7 +15,8 @@ extern "C" {
  * 0 where a network has no such thing. */
 struct dnas_shape {
     size_t L, C, H, F, V;
-    float eps; /* of the layer norms */
+    size_t positions; /* the longest sequence, in tokens; 0: any */
+    float eps;        /* of the layer norms */
 };
 
 enum dnas_role {

@@ -147,6 +147,8 @@ void dnas_net_init(struct dnas_net *net, uint64_t seed, bool encoder)
             break;
         }
     }
+    if (encoder && net->backbone->net_init)
+        net->backbone->net_init(net, seed);
 }
 
 void dnas_net_copy(struct dnas_net *net, struct dnas_network *from)

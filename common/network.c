@@ -123,7 +123,8 @@ static int take_all(struct dnas_network *network, struct dnas_err *err)
         if (take(&t, &want, err) != 0)
             break;
     }
-    if (i == n && refuse_surplus(&t, b->surplus, err) == 0)
+    if (i == n && refuse_surplus(&t, b->surplus, err) == 0 &&
+        (!b->check || b->check(network, t.prefix, err) == 0))
         status = dnas_weights_hash(t.w, network->hash, t.prefix, t.names, t.n, err);
     for (i = 0; i < t.n; i++)
         free((char *)t.names[i]);
@@ -175,7 +176,7 @@ static int read_tokenizer(struct dnas_network *n, const char *path, bool is_fold
     return 0;
 }
 
-/* The backbone that a config names; without a name the first. */
+/* The backbone that a config names; without a name the one that knows it, or the first. */
 static const struct dnas_backbone *choose(const json_t *config, struct dnas_err *err)
 {
     const json_t *type = json_object_get(config, "model_type");
@@ -184,10 +185,15 @@ static const struct dnas_backbone *choose(const json_t *config, struct dnas_err 
         dnas_err_set(err, "the config is not a JSON object");
         return NULL;
     }
-    for (size_t i = 0; dnas_backbones[i]; i++)
-        if (!type || (json_is_string(type) &&
-                      strcmp(json_string_value(type), dnas_backbones[i]->model_type) == 0))
-            return dnas_backbones[i];
+    for (size_t i = 0; dnas_backbones[i]; i++) {
+        const struct dnas_backbone *b = dnas_backbones[i];
+
+        if (type ? json_is_string(type) && strcmp(json_string_value(type), b->model_type) == 0
+                 : b->is_mine && b->is_mine(config))
+            return b;
+    }
+    if (!type)
+        return dnas_backbones[0];
     dnas_err_set(err, "the config asks for another network: its 'model_type' is not \"%s\"",
                  dnas_backbones[0]->model_type);
     return NULL;
@@ -209,7 +215,8 @@ int dnas_check_bf16(struct dnas_err *err)
 }
 
 /* A network with its weights; w becomes its, or is closed. */
-static struct dnas_network *fill(struct dnas_weights *w, const json_t *config, struct dnas_err *err)
+static struct dnas_network *fill(struct dnas_weights *w, const json_t *config,
+                                 enum dnas_precision precision, struct dnas_err *err)
 {
     const struct dnas_backbone *b = choose(config, err);
     struct dnas_network *n = b ? b->parse(config, err) : NULL;
@@ -220,6 +227,7 @@ static struct dnas_network *fill(struct dnas_weights *w, const json_t *config, s
     }
     n->backbone = b;
     n->weights = w;
+    n->precision = precision;
     if (take_all(n, err) == 0)
         return n;
     dnas_network_close(n);
@@ -244,13 +252,12 @@ struct dnas_network *dnas_network_open(const char *path, enum dnas_precision pre
         dnas_weights_close(weights);
         return NULL;
     }
-    n = fill(weights, config, &why);
+    n = fill(weights, config, precision, &why);
     json_decref(config);
     if (!n) {
         dnas_err_set(err, "%s: %s", path, why.msg);
         return NULL;
     }
-    n->precision = precision;
     if (read_tokenizer(n, path, is_folder, err) != 0) {
         dnas_network_close(n);
         return NULL;
@@ -294,6 +301,11 @@ const float *dnas_network_forward(struct dnas_network_run *run, const uint16_t *
 int dnas_network_check_ids(const struct dnas_network *n, const uint16_t *ids, size_t T,
                            struct dnas_err *err)
 {
+    if (n->shape.positions > 0 && T > n->shape.positions)
+        return dnas_err_set(err,
+                            "has %zu tokens, and the model takes %zu at most: try windows or fewer "
+                            "tokens (--window, --max-tokens)",
+                            T, n->shape.positions);
     for (size_t t = 0; t < T; t++)
         if (ids[t] >= n->shape.V)
             return dnas_err_set(err,

@@ -69,7 +69,7 @@ void dnas_network_run_free(struct dnas_network_run *run);
 const float *dnas_network_forward(struct dnas_network_run *run, const uint16_t *ids, size_t T,
                                   int skip);
 
-/* 0, or -1 and a sentence that names the first id that is not below V. */
+/* 0, or -1 and a sentence: there are more tokens than positions, or an id is not below V. */
 int dnas_network_check_ids(const struct dnas_network *n, const uint16_t *ids, size_t T,
                            struct dnas_err *err);
 

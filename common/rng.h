@@ -41,6 +41,7 @@ enum dnas_rng_purpose {
     DNAS_RNG_PAIRS_MUTATION = 27,    /* row: pair */
     DNAS_RNG_BENCHMARK_SPECIES = 28, /* row: species */
     DNAS_RNG_BENCHMARK_ORDER = 29,
+    DNAS_RNG_HYENA_INIT = 32,  /* row: tensor */
     DNAS_RNG_VAE_WEIGHTS = 40, /* row: layer */
     DNAS_RNG_VAE_ORDER = 41,   /* step: epoch */
     DNAS_RNG_VAE_NOISE = 42,   /* row: of the batch */

@@ -42,6 +42,7 @@ int dnas_train_net_resolve(struct dnas_train_net *t, const struct dnas_train_net
         .C = (size_t)c->width,
         .H = (size_t)c->heads,
         .F = (size_t)(c->inner > 0 ? c->inner : 4 * c->width),
+        .positions = (size_t)c->max_tokens,
         .eps = 1e-12f,
     };
     t->batch = (size_t)c->batch;

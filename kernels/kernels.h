@@ -153,7 +153,7 @@ void dnas_cpu_dense_add(float *out, const float *w, const float *x, size_t O, si
 
 /* out[t] = table[ids[t]] + type: the tokens' embeddings.
  *   out  f32 [T,C]      ids  u16 [T]  below V, else a bug
- *   table  f32 [V,C]    type  f32 [C] */
+ *   table  f32 [V,C]    type  f32 [C]  NULL: 0 */
 void dnas_cpu_embedding_fwd(float *out, const uint16_t *ids, const float *table, const float *type,
                             size_t T, size_t V, size_t C);
 
@@ -325,6 +325,77 @@ void dnas_cpu_adamw_step(float *w, float *m, float *v, const float *g, size_t n,
 /* *out = the sum of x^2, in double in a fixed order.
  *   x  f32 [n]      n of 0: 0.  NaN and infinity go through; nothing else can leave double. */
 void dnas_cpu_sum_squares(double *out, const float *x, size_t n);
+/* ---- HyenaDNA's network (Nguyen et al. 2023; Poli et al. 2023) ---- */
+
+/* Depthwise causal convolution of three taps:
+ *   out[t,c] = bias[c] + w[c,0] x[t-2,c] + w[c,1] x[t-1,c] + w[c,2] x[t,c]
+ *   out  f32 [T,C]  may be x      x     f32 [T,C]  before it in memory `before` more rows (at
+ *                                                  least 2 if more there are); others are 0
+ *   w    f32 [C,3]                bias  f32 [C] */
+void dnas_cpu_shortconv_fwd(float *out, const float *x, const float *w, const float *bias,
+                            size_t before, size_t T, size_t C);
+/* With before of 0:  dx  f32 [T,C], not dout;  dw  f32 [C,3], dbias  f32 [C]  added to, their sums
+ * over t in double. */
+void dnas_cpu_shortconv_bwd(float *dx, const float *dout, const float *w, size_t T, size_t C);
+void dnas_cpu_shortconv_bwd_weight(float *dw, float *dbias, const float *dout, const float *x,
+                                   size_t T, size_t C);
+
+/* out = a b, element by element; f32 [N,C] with rows ld_ apart, out may be one of them. */
+void dnas_cpu_multiply(float *out, const float *a, const float *b, size_t N, size_t C,
+                       size_t ld_out, size_t ld_a, size_t ld_b);
+
+/* out = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) and its backward dx = dout gelu'(x); all
+ * f32 [n], in place where wanted.  Error: 4e-7 (1 + |x|); of the slope 1e-6. */
+void dnas_cpu_gelu_tanh_fwd(float *out, const float *x, size_t n);
+void dnas_cpu_gelu_tanh_bwd(float *dx, const float *dout, const float *x, size_t n);
+
+/* Causal convolution of each column with a filter as long as the sequence:
+ *   out[t,c] = skip[c] u[t,c] + sum over s <= t of k[s,c] u[t-s,c]
+ *   out      f32 [T,C]  may be u      u, k  f32 [T,C]      skip  f32 [C]
+ *   roots    f32 [dnas_cpu_longconv_n_roots(T)] from dnas_cpu_longconv_roots(roots, T)
+ *   scratch  f32 [2 x 32 x dnas_cpu_longconv_size(T)], best at a multiple of 64 bytes
+ * O(T log T) time.  The bits depend on these arguments and the instruction set alone.  Error
+ * against the formula in double: 3e-7 of the root of the mean square of the column. */
+void dnas_cpu_longconv_fwd(float *out, const float *u, const float *k, const float *skip, size_t T,
+                           size_t C, const float *roots, float *scratch);
+/*   du, dk   f32 [T,C]  du may be dout or u; dk may be u or k, not dout
+ *   dskip    f32 [C]    added to
+ *   scratch  f32 [3 x 32 x dnas_cpu_longconv_size(T)] */
+void dnas_cpu_longconv_bwd(float *du, float *dk, float *dskip, const float *dout, const float *u,
+                           const float *k, const float *skip, size_t T, size_t C,
+                           const float *roots, float *scratch);
+/* The transform's length: the least of 4 x 2^a, 12 x 2^a, 20 x 2^a that is no less than T. */
+size_t dnas_cpu_longconv_size(size_t T);
+size_t dnas_cpu_longconv_n_roots(size_t T);
+void dnas_cpu_longconv_roots(float *roots, size_t T);
+
+/* A filter given by a small network of sines at each position of 0..L-1 (Poli et al. 2023, section
+ * 3.3), h = w3 s(w2 s(w1 s(w0 z + b0) + b1) + b2) with s(x) = sin(freq x), in a window that falls
+ * with the position t = i / (L - 1):  k[i,c] = h[c] (exp(-t |delta[c]|) + 0.05). */
+struct dnas_hyena_filter {
+    size_t E, W, C, L;         /* features of a position (odd), width, channels, positions */
+    const float *w0, *b0;      /* [W,E] [W] */
+    const float *w1, *b1;      /* [W,W] [W] */
+    const float *w2, *b2;      /* [W,W] [W] */
+    const float *w3;           /* [C,W] */
+    const float *freq, *delta; /* [W] [C] */
+};
+#define DNAS_HYENA_POSITIONS_MAX 65 /* the largest E */
+/* k  f32 [n,C], of positions from..from+n-1; computed in double, rounded once.
+ *   scratch  f64 [dnas_cpu_hyena_filter_scratch(f)] */
+void dnas_cpu_hyena_filter_fwd(float *k, const struct dnas_hyena_filter *f, size_t from, size_t n,
+                               double *scratch);
+/* From dk, f32 [n,C], of positions 0..n-1:
+ *   grad  f64 [dnas_cpu_hyena_filter_n_grad(f)]  added to: those of w0, b0, w1, b1, w2, b2, w3 and
+ *         freq, one after the other; delta has none */
+void dnas_cpu_hyena_filter_bwd(double *grad, const float *dk, const struct dnas_hyena_filter *f,
+                               size_t n, double *scratch);
+size_t dnas_cpu_hyena_filter_scratch(const struct dnas_hyena_filter *f);
+size_t dnas_cpu_hyena_filter_n_grad(const struct dnas_hyena_filter *f);
+/* z, f32 [E], of position i of L, rounded as PyTorch rounds it: t, then cos and -sin of
+ * 2 pi f i / L for (E - 1) / 2 frequencies f from 1e-4 to (E - 1) / 2 - 1. */
+void dnas_cpu_hyena_position(float *z, size_t i, size_t E, size_t L);
+
 /* ---- classification ---- */
 
 /* Turns scores into what gradient descent wants of them: p - 1 at the true class, p elsewhere,

@@ -187,6 +187,13 @@ static int open_tokens(struct embed *e, struct dnas_in *in, char **paths, int n_
     return 0;
 }
 
+static int64_t usual_window(const struct embed *e)
+{
+    return e->network && e->network->backbone->window_bp
+               ? (int64_t)e->network->backbone->window_bp(e->network)
+               : DNAS_WINDOW_BP;
+}
+
 static int open_sequences(struct embed *e, struct dnas_in *in, char **paths, int n_paths,
                           struct dnas_err *err)
 {
@@ -198,7 +205,7 @@ static int open_sequences(struct embed *e, struct dnas_in *in, char **paths, int
                             e->model);
     }
     if (e->window_bp < 0)
-        e->window_bp = e->seq_options.truncate_bp ? 0 : DNAS_WINDOW_BP;
+        e->window_bp = e->seq_options.truncate_bp ? 0 : usual_window(e);
     e->seq = dnas_seq_open(in, paths, n_paths, &e->seq_options, err);
     if (e->seq && dnas_seq_is_csv(e->seq))
         return dnas_err_set(err, "%s: holds pairs of sequences, not sequences", paths[0]);

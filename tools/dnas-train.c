@@ -2,7 +2,7 @@
  *
  * dnas-train - genomes or pairs to a model.
  *
- * In:  bert: PAIRS of tokens
+ * In:  bert, hyena: PAIRS of tokens
  *      kmer: FASTA or FASTQ, or PAIRS of letters
  *      vae: FASTA or FASTQ
  * Out: a model (safetensors)
@@ -20,8 +20,8 @@
 #include "common/train_kmer.h"
 #include "common/train_vae.h"
 
-enum arch { ARCH_KMER, ARCH_VAE, ARCH_BERT }; /* from the last on networks (backbone.h) */
-static const char *const archs[] = {"kmer", "vae", "bert", NULL};
+enum arch { ARCH_KMER, ARCH_VAE, ARCH_BERT, ARCH_HYENA }; /* from bert on networks (backbone.h) */
+static const char *const archs[] = {"kmer", "vae", "bert", "hyena", NULL};
 
 struct train {
     struct dnas_common common;
@@ -35,7 +35,7 @@ struct train {
     /* --arch vae */
     struct dnas_train_vae vae;
     int64_t latent, hidden, epochs;
-    /* --arch bert */
+    /* networks */
     double deadline_s;
     struct dnas_train_net net;
     struct dnas_train_net_cli cli;
@@ -111,7 +111,7 @@ static int run_kmer(struct train *t, const struct dnas_tool *tool, char **paths,
     return status;
 }
 
-/* ---- --arch bert ---- */
+/* ---- --arch bert, hyena ---- */
 
 /* -1 to go on, or the exit status. */
 static int check_net(struct train *t, int n_paths, struct dnas_err *err)
@@ -120,6 +120,10 @@ static int check_net(struct train *t, int n_paths, struct dnas_err *err)
         return dnas_usage_error("where to? give -o a file: checkpoints are written beside it");
     if (n_paths > 1)
         return dnas_usage_error("a network takes one FILE of pairs; cat joins streams");
+    if (t->arch == ARCH_HYENA) { /* it has no heads, and one tokenizer */
+        t->cli.heads = 1;
+        t->cli.tokenizer = t->cli.tokenizer || t->cli.init ? t->cli.tokenizer : "hyena";
+    }
     if (dnas_train_net_resolve(&t->net, &t->cli, err) != 0)
         return dnas_usage_error("%s", err->msg);
     if (t->arch == ARCH_KMER) /* --init says which */
@@ -201,7 +205,7 @@ static int run_vae(struct train *t, const struct dnas_tool *tool, char **paths, 
 /* What the table of options cannot check.  -1 to go on, or the exit status. */
 static int check(struct train *t, int n_paths, struct dnas_err *err)
 {
-    if (t->arch == ARCH_BERT || t->cli.init)
+    if (t->arch >= ARCH_BERT || t->cli.init)
         return check_net(t, n_paths, err);
     if (!t->common.output && isatty(STDOUT_FILENO)) {
         dnas_msg_error("standard output is a terminal: redirect it, use -o FILE");
@@ -218,6 +222,7 @@ static int run(struct train *t, const struct dnas_tool *tool, char **paths, int 
     case ARCH_KMER:
         return run_kmer(t, tool, paths, n_paths, err);
     case ARCH_BERT:
+    case ARCH_HYENA:
         return run_net(t, tool, paths, n_paths, err);
     case ARCH_VAE:
         return run_vae(t, tool, paths, n_paths, err);
@@ -243,7 +248,7 @@ int main(int argc, char **argv)
     /* clang-format off */
     const struct dnas_opt opts[] = {
         {0, "arch", "NAME", DNAS_OPT_CHOICE, &t.arch, 0, 0, archs,
-         "what to train: a map of k-mers, a network, or an autoencoder"},
+         "what to train: a map of k-mers, an autoencoder of them, or a network"},
         {'s', "seed", "N", DNAS_OPT_INT, &t.seed, 0, 9007199254740991.0, NULL,
          "draws with this seed"},
         {0, "no-pg", NULL, DNAS_OPT_FLAG, &t.common.no_pg, 0, 0, NULL,

@@ -116,8 +116,8 @@ static void bench(const char *name, const struct dnas_shape *shape, struct data 
 
 int main(int argc, char **argv)
 {
-    static const struct dnas_shape large = {12, 768, 12, 3072, 4096, 1e-12f};
-    static const struct dnas_shape small = {4, 256, 4, 1024, 4096, 1e-12f};
+    static const struct dnas_shape large = {12, 768, 12, 3072, 4096, 0, 1e-12f};
+    static const struct dnas_shape small = {4, 256, 4, 1024, 4096, 0, 1e-12f};
     int n_threads = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2;
     struct data d = {.B = argc > 2 ? strtoul(argv[2], NULL, 10) : 2,
                      .T = argc > 3 ? strtoul(argv[3], NULL, 10) : 2000};

@@ -373,7 +373,7 @@ static float *draw_bf16(size_t n, uint32_t row)
 static void test_products_of_bf16(void)
 {
     enum { N = 1100, O = 96, I = 96 };
-    const struct dnas_shape shape = {1, I, 2, 8, 4, 1e-12f};
+    const struct dnas_shape shape = {1, I, 2, 8, 4, 0, 1e-12f};
     const struct dnas_net_heads heads = {0};
     struct dnas_net *nets[2];
     float *out[2], *dx[2], *y = draw_bf16(N * I, 1), *dout = draw_bf16(N * O, 2);

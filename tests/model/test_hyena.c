@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_hyena.c - HyenaDNA's network against numbers from the original code.
+ *
+ * tests/data/golden/hyena_tiny/README.md says how they were made.
+ */
+#include "tests/unit/check.h"
+
+#include <unistd.h>
+
+#include "common/hyena.h"
+#include "common/io.h"
+#include "common/weights.h"
+#include "common/xmem.h"
+#include "kernels/kernels.h"
+#include "tests/unit/npz.h"
+
+#define GOLDEN "tests/data/golden/hyena_tiny"
+#define C 48
+#define MAX_T 2000
+
+static struct dnas_network *open_golden(void)
+{
+    struct dnas_err err = {""};
+    struct dnas_network *n = dnas_network_open(GOLDEN, DNAS_PRECISION_F32, &err);
+
+    if (!n) {
+        printf("Bail out! %s\n", err.msg);
+        exit(99);
+    }
+    return n;
+}
+
+struct golden {
+    struct dnas_npy ids, lengths, hidden, embedding;
+};
+
+static void load(struct golden *g)
+{
+    g->ids = npz_read(GOLDEN "/forward.npz", "input_ids", DNAS_NPY_AS_I64);
+    g->lengths = npz_read(GOLDEN "/forward.npz", "lengths", DNAS_NPY_AS_I64);
+    g->hidden = npz_read(GOLDEN "/forward.npz", "hidden_last", DNAS_NPY_AS_F32);
+    g->embedding = npz_read(GOLDEN "/forward.npz", "embedding_f64", DNAS_NPY_AS_F64);
+}
+
+static void release(struct golden *g)
+{
+    dnas_npy_release(&g->ids);
+    dnas_npy_release(&g->lengths);
+    dnas_npy_release(&g->hidden);
+    dnas_npy_release(&g->embedding);
+}
+
+static size_t ids_of(uint16_t *ids, const struct golden *g, size_t row)
+{
+    size_t T = (size_t)g->lengths.i64[row];
+
+    for (size_t t = 0; t < T; t++)
+        ids[t] = (uint16_t)g->ids.i64[row * g->ids.shape[1] + t];
+    return T;
+}
+
+/* |a - b| / |b| of whole vectors. */
+static double relative_error(const double *a, const double *b, size_t n)
+{
+    double diff = 0, size = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        diff += (a[i] - b[i]) * (a[i] - b[i]);
+        size += b[i] * b[i];
+    }
+    return sqrt(diff / size);
+}
+
+/* PyTorch's own f32 is within 5e-6 of its f64; ours computes the filter in double. */
+static void test_golden(void)
+{
+    struct dnas_network *n = open_golden();
+    struct dnas_network_run *run = dnas_network_run_new(n);
+    struct golden g;
+    size_t at = 0;
+
+    CHECK_INT(n->shape.V, 16);
+    CHECK_INT(n->shape.positions, 2050);
+    load(&g);
+    for (size_t row = 0; row < g.lengths.n; row++) {
+        uint16_t ids[MAX_T];
+        size_t T = ids_of(ids, &g, row);
+        const float *x = dnas_network_forward(run, ids, T, 1);
+        double mean[C], *got = dnas_xalloc(T * C, sizeof(*got));
+        double *want = dnas_xalloc(T * C, sizeof(*want));
+
+        for (size_t i = 0; i < T * C; i++) {
+            got[i] = (double)x[i];
+            want[i] = (double)g.hidden.f32[at + i];
+        }
+        at += T * C;
+        CHECK_NEAR(relative_error(got, want, T * C), 0, 2e-5);
+        dnas_cpu_meanpool_fwd(mean, x, T, C);
+        CHECK_NEAR(relative_error(mean, g.embedding.f64 + row * C, C), 0, 2e-6);
+        free(got);
+        free(want);
+    }
+    CHECK_INT(at, g.hidden.n);
+    release(&g);
+    dnas_network_run_free(run);
+    dnas_network_close(n);
+}
+
+/* Neither what ran before nor room left over shows in the result. */
+static void test_same_bytes_in_any_order(void)
+{
+    struct dnas_network *n = open_golden();
+    struct dnas_network_run *run = dnas_network_run_new(n);
+    struct golden g;
+
+    load(&g);
+    for (size_t row = g.lengths.n; row-- > 0;) {
+        struct dnas_network *other = open_golden();
+        struct dnas_network_run *alone = dnas_network_run_new(other);
+        uint16_t ids[MAX_T];
+        size_t T = ids_of(ids, &g, row);
+        const float *x = dnas_network_forward(run, ids, T, 1);
+        const float *y = dnas_network_forward(alone, ids, T, 1);
+
+        CHECK(memcmp(x, y, T * C * sizeof(*x)) == 0);
+        dnas_network_run_free(alone);
+        dnas_network_close(other);
+    }
+    CHECK(dnas_network_forward(run, NULL, 0, 1) != NULL);
+    release(&g);
+    dnas_network_run_free(run);
+    dnas_network_close(n);
+}
+
+/* What comes later does not show in what came before. */
+static void test_causal(void)
+{
+    struct dnas_network *n = open_golden();
+    struct dnas_network_run *run = dnas_network_run_new(n);
+    float early[600 * C];
+    uint16_t ids[1300];
+    const float *x;
+
+    for (size_t t = 0; t < 1300; t++)
+        ids[t] = (uint16_t)(7 + t * t % 13 % 4);
+    memcpy(early, dnas_network_forward(run, ids, 1300, 1), sizeof(early));
+    for (size_t t = 600; t < 1300; t++)
+        ids[t] = 11;
+    x = dnas_network_forward(run, ids, 1300, 1);
+    for (size_t i = 0; i < 600 * C; i++)
+        CHECK_NEAR(x[i], early[i], 1e-5); /* the transform mixes rounding alone */
+    dnas_network_run_free(run);
+    dnas_network_close(n);
+}
+
+static void test_ids_are_checked(void)
+{
+    struct dnas_network *n = open_golden();
+    struct dnas_err err = {""};
+    uint16_t ids[2051] = {0};
+
+    CHECK_INT(dnas_network_check_ids(n, ids, 2050, &err), 0);
+    CHECK_INT(dnas_network_check_ids(n, ids, 2051, &err), -1);
+    CHECK(strstr(err.msg, "has 2051 tokens, and the model takes 2050 at most") != NULL);
+    ids[1] = 16;
+    CHECK_INT(dnas_network_check_ids(n, ids, 3, &err), -1);
+    CHECK(strstr(err.msg, "token 2 is number 16 of a vocabulary of 16") != NULL);
+    dnas_network_close(n);
+}
+
+/* ---- models as they should be, and not ---- */
+
+static char *in_tmp(const char *name)
+{
+    return dnas_xasprintf("%s/%s", getenv("TMP") ? getenv("TMP") : "/tmp", name);
+}
+
+/* Writes golden's tensors, changed by `change`, as one file with its config in
+ * the metadata, and opens it. */
+static struct dnas_network *open_changed(void (*change)(struct dnas_tensor *, size_t *),
+                                         const char *config, struct dnas_err *err)
+{
+    struct dnas_weights *w = dnas_weights_open(GOLDEN, err);
+    const struct dnas_metadata metadata = {"config", config};
+    size_t n = dnas_weights_n(w), before = n;
+    struct dnas_tensor *t = dnas_xzalloc(n + 1, sizeof(*t));
+    char *path = in_tmp("dnas-hyena.safetensors");
+    struct dnas_network *b;
+
+    for (size_t i = 0; i < n; i++) {
+        t[i] = *dnas_weights_tensor(w, i);
+        t[i].name = dnas_xstrdup(t[i].name);
+    }
+    if (change)
+        change(t, &n);
+    CHECK_INT(dnas_safetensors_write(path, t, n, &metadata, 1, err), 0);
+    b = dnas_network_open(path, DNAS_PRECISION_F32, err);
+    unlink(path);
+    for (size_t i = 0; i < before; i++)
+        free((char *)t[i].name);
+    free(t);
+    free(path);
+    dnas_weights_close(w);
+    return b;
+}
+
+static char *golden_config(void)
+{
+    struct dnas_err err;
+    size_t n;
+
+    return dnas_read_file(GOLDEN "/config.json", 1 << 20, &n, &err);
+}
+
+static void refused(void (*change)(struct dnas_tensor *, size_t *), const char *sentence)
+{
+    struct dnas_err err = {""};
+    char *config = golden_config();
+
+    CHECK(open_changed(change, config, &err) == NULL);
+    if (!strstr(err.msg, sentence))
+        CHECK_FAIL("'%s' where '%s' was due", err.msg, sentence);
+    free(config);
+}
+
+static struct dnas_tensor *named(struct dnas_tensor *t, size_t n, const char *part)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strstr(t[i].name, part))
+            return &t[i];
+    CHECK_FAIL("no tensor %s", part);
+    return t;
+}
+
+/* Moves tensors with this in their names behind the end. */
+static void leave_out(struct dnas_tensor *t, size_t *n, const char *part)
+{
+    for (size_t i = *n; i-- > 0;)
+        if (strstr(t[i].name, part)) {
+            struct dnas_tensor gone = t[i];
+
+            t[i] = t[--*n];
+            t[*n] = gone;
+        }
+}
+
+static void one_less(struct dnas_tensor *t, size_t *n)
+{
+    leave_out(t, n, "layers.1.mixer.filter_fn.bias");
+}
+
+static void one_more(struct dnas_tensor *t, size_t *n)
+{
+    t[*n] = t[0];
+    t[(*n)++].name = "hyena.backbone.layers.9.surplus";
+}
+
+static float changed[2050 * 5];
+
+static void other_positions(struct dnas_tensor *t, size_t *n)
+{
+    struct dnas_tensor *z = named(t, *n, "layers.2.mixer.filter_fn.pos_emb.z");
+
+    memcpy(changed, z->data, z->size_bytes);
+    for (size_t i = 0; i < 2050 * 5; i++)
+        changed[i] += i % 5 == 3 ? 1e-3f : 0;
+    z->data = changed;
+}
+
+static void fewer_positions(struct dnas_tensor *t, size_t *n)
+{
+    struct dnas_tensor *z = named(t, *n, "layers.0.mixer.filter_fn.pos_emb.t");
+
+    z->shape[1] = 2049;
+    z->n_elements = 2049;
+    z->size_bytes = 2049 * 4;
+}
+
+static void other_frequencies(struct dnas_tensor *t, size_t *n)
+{
+    struct dnas_tensor *f = named(t, *n, "layers.1.mixer.filter_fn.implicit_filter.5.freq");
+
+    memcpy(changed, f->data, f->size_bytes);
+    changed[15] += 1;
+    f->data = changed;
+}
+
+static void without_dimension(struct dnas_tensor *t, size_t *n)
+{
+    struct dnas_tensor *w = named(t, *n, "layers.1.mixer.short_filter.weight");
+
+    w->n_dims = 2;
+    w->shape[1] = 3;
+}
+
+static void test_tensors_are_refused(void)
+{
+    refused(one_less, "'hyena.backbone.layers.1.mixer.filter_fn.bias' is missing");
+    refused(one_more, "'hyena.backbone.layers.9.surplus' is not one of this network's");
+    refused(other_positions, "layer 2 has positions of its own");
+    refused(fewer_positions, "pos_emb.t' has 2049 elements, not 2050");
+    refused(other_frequencies, "layer 1 has three sets of frequencies");
+    refused(without_dimension, "short_filter.weight' does not have the shape");
+}
+
+/* As a training run of the original code leaves them: ".layer" in the names. */
+static void nested_names(struct dnas_tensor *t, size_t *n)
+{
+    static const char *const parts[] = {".mixer.", ".mlp."};
+
+    for (size_t i = 0; i < *n; i++)
+        for (size_t k = 0; k < 2; k++) {
+            const char *at = strstr(t[i].name, parts[k]);
+            char *name;
+
+            if (!at)
+                continue;
+            name = dnas_xasprintf("model%.*s%slayer%s", (int)(at - t[i].name - 5), t[i].name + 5,
+                                  parts[k], at + strlen(parts[k]) - 1);
+            free((char *)t[i].name);
+            t[i].name = name;
+        }
+    for (size_t i = 0; i < *n; i++)
+        if (strncmp(t[i].name, "hyena", 5) == 0)
+            memcpy((char *)t[i].name, "model", 5);
+}
+
+/* What can be computed or is there twice may be left out. */
+static void lean(struct dnas_tensor *t, size_t *n)
+{
+    leave_out(t, n, "pos_emb");
+    leave_out(t, n, "3.freq");
+    leave_out(t, n, "5.freq");
+}
+
+#define OLD_CONFIG                                                                                 \
+    "{\"d_model\": 48, \"n_layer\": 3, \"d_inner\": 96, \"vocab_size\": 12, "                      \
+    "\"resid_dropout\": 0.0, \"embed_dropout\": 0.1, \"residual_in_fp32\": true, "                 \
+    "\"pad_vocab_size_multiple\": 8, \"return_hidden_state\": true, \"layer\": {\"_name_\": "      \
+    "\"hyena\", \"emb_dim\": 5, \"filter_order\": 16, \"local_order\": 3, \"l_max\": 2050, "       \
+    "\"modulate\": true, \"w\": 10, \"lr\": 6e-4, \"wd\": 0.0, \"lr_pos_emb\": 0.0}}"
+
+static void check_same(void (*change)(struct dnas_tensor *, size_t *), const char *config)
+{
+    static const uint16_t ids[5] = {7, 8, 9, 10, 1};
+    struct dnas_network *n[2] = {open_golden(), NULL};
+    struct dnas_err err = {""};
+    float x[2][5 * C] = {{0}};
+
+    n[1] = open_changed(change, config, &err);
+    CHECK_STR(err.msg, "");
+    for (int i = 0; i < 2 && n[1]; i++) {
+        struct dnas_network_run *run = dnas_network_run_new(n[i]);
+
+        memcpy(x[i], dnas_network_forward(run, ids, 5, 1), sizeof(x[i]));
+        dnas_network_run_free(run);
+    }
+    CHECK(memcmp(x[0], x[1], sizeof(x[0])) == 0);
+    dnas_network_close(n[0]);
+    dnas_network_close(n[1]);
+}
+
+static void test_other_names_and_configs(void)
+{
+    char *config = golden_config();
+
+    check_same(nested_names, config);
+    check_same(lean, config);
+    check_same(nested_names, OLD_CONFIG);
+    free(config);
+}
+
+#define SHAPE                                                                                      \
+    "\"model_type\": \"hyenadna\", \"d_model\": 48, \"n_layer\": 3, \"d_inner\": 96, "             \
+    "\"vocab_size\": 12, \"max_seq_len\": 2050, \"filter_order\": 16"
+
+static void test_configs_are_refused(void)
+{
+    static const struct {
+        const char *config, *sentence;
+    } bad[] = {
+        {"{\"model_type\": \"hyenadna\"}", "no 'n_layer'"},
+        {"{" SHAPE "}", "no 'emb_dim'"},
+        {"{" SHAPE ", \"emb_dim\": 4}", "'emb_dim' is not an odd number from 3 to 65"},
+        {"{" SHAPE ", \"emb_dim\": 7}", "0.weight' does not have the shape"},
+        {"{" SHAPE ", \"emb_dim\": 5, \"hyena_order\": 3}", "its 'hyena_order' is not 2"},
+        {"{" SHAPE ", \"emb_dim\": 5, \"short_filter_order\": 4}", "'short_filter_order' is not 3"},
+        {"{" SHAPE ", \"emb_dim\": 5, \"num_inner_mlps\": 1}", "its 'num_inner_mlps' is not 2"},
+        {"{" SHAPE ", \"emb_dim\": 5, \"bidirectional\": true}", "'bidirectional' is not false"},
+        {"{" SHAPE ", \"emb_dim\": 5, \"use_bias\": 1}", "its 'use_bias' is not true"},
+        {"{" SHAPE ", \"emb_dim\": 5, \"pad_vocab_size_multiple\": 0}",
+         "no 'pad_vocab_size_multiple' from 1"},
+        {"{" SHAPE ", \"emb_dim\": 5, \"pad_vocab_size_multiple\": 1}",
+         "word_embeddings.weight' does not have the shape"},
+        {"{" SHAPE ", \"emb_dim\": 5, \"layer_norm_epsilon\": 2}", "not between 0 and 1"},
+        {"{\"layer\": {\"_name_\": \"hyena\", \"modulate\": false}}", "its 'modulate' is not true"},
+    };
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct dnas_err err = {""};
+        struct dnas_network *n = open_changed(NULL, bad[i].config, &err);
+
+        CHECK(n == NULL);
+        if (!strstr(err.msg, bad[i].sentence))
+            CHECK_FAIL("'%s' where '%s' was due", err.msg, bad[i].sentence);
+        dnas_network_close(n);
+    }
+}
+
+static void test_bf16_is_refused(void)
+{
+    struct dnas_err err = {""};
+
+    CHECK(dnas_network_open(GOLDEN, DNAS_PRECISION_BF16, &err) == NULL);
+    CHECK(strstr(err.msg, "use --precision f32") != NULL);
+}
+
+int main(void)
+{
+    RUN(test_golden);
+    RUN(test_same_bytes_in_any_order);
+    RUN(test_causal);
+    RUN(test_ids_are_checked);
+    RUN(test_tensors_are_refused);
+    RUN(test_other_names_and_configs);
+    RUN(test_configs_are_refused);
+    RUN(test_bf16_is_refused);
+    return check_done();
+}
