@@ -7,8 +7,9 @@
 #include <string.h>
 
 #include "common/bert.h"
+#include "common/esm.h"
 
-const struct dnas_backbone *const dnas_backbones[] = {&dnas_bert, NULL};
+const struct dnas_backbone *const dnas_backbones[] = {&dnas_bert, &dnas_esm, NULL};
 
 const struct dnas_backbone *dnas_backbone_named(const char *name)
 {

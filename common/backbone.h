@@ -26,6 +26,8 @@ struct dnas_backbone {
     const char *model_type;     /* config.json's */
     const char *first_tensor;   /* one that each such model has, without a prefix */
     const char *const *surplus; /* parts of the names of other tasks' tensors, NULL at the end */
+    const char *const *head; /* [DNAS_HEAD_TENSORS] names of the head for masked tokens, whole, in
+                                the order of struct dnas_network_head; NULL: it gives no logits */
 
     /* ---- opened (network.h) ---- */
 

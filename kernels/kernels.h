@@ -153,7 +153,7 @@ void dnas_cpu_dense_add(float *out, const float *w, const float *x, size_t O, si
 
 /* out[t] = table[ids[t]] + type: the tokens' embeddings.
  *   out  f32 [T,C]      ids  u16 [T]  below V, else a bug
- *   table  f32 [V,C]    type  f32 [C] */
+ *   table  f32 [V,C]    type  f32 [C]  NULL: 0 */
 void dnas_cpu_embedding_fwd(float *out, const uint16_t *ids, const float *table, const float *type,
                             size_t T, size_t V, size_t C);
 

@@ -15,7 +15,7 @@ void dnas_cpu_embedding_fwd(float *out, const uint16_t *ids, const float *table,
         if (ids[t] >= V)
             DNAS_BUG("token %u of a vocabulary of %zu", ids[t], V);
         for (size_t i = 0; i < C; i++)
-            out[t * C + i] = row[i] + type[i];
+            out[t * C + i] = row[i] + (type ? type[i] : 0);
     }
 }
 
