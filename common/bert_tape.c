@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "common/rng.h"
+#include "common/tape.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
 
@@ -179,14 +180,6 @@ static void check_length(const struct tape *t, size_t T)
         DNAS_BUG("%zu tokens on a tape for %zu", T, t->max_T);
 }
 
-/* out = y w^T + bias + residual, counted. */
-static void product(struct tape *t, float *out, const float *y, const float *w, const float *bias,
-                    const float *residual, size_t N, size_t O, size_t I)
-{
-    dnas_cpu_linear_fwd(out, y, w, bias, residual, N, O, I);
-    t->base.flop += 2 * (uint64_t)N * O * I;
-}
-
 void dnas_bert_tape_embed(struct dnas_tape *tape, const uint16_t *ids, size_t T,
                           const struct dnas_dropout *chance)
 {
@@ -211,16 +204,16 @@ static void attend(struct tape *t, const float *x, size_t l, size_t T,
     size_t C = net->shape.C;
     uint64_t n_scores = 0;
 
-    product(t, k->qkv, x, w->qkv_w, w->qkv_b, NULL, T, 3 * C, C);
+    dnas_tape_product(&t->base, k->qkv, x, w->qkv_w, w->qkv_b, NULL, T, 3 * C, C);
     dnas_cpu_attention_fwd(k->mixed, k->lse, k->ranges, &n_scores, k->qkv, t->bert->slopes, T, C,
                            net->shape.H, 1, t->scratch);
     t->base.flop += 4 * n_scores * (C / net->shape.H);
     if (chance->drop > 0) {
-        product(t, k->sum1, k->mixed, w->out_w, w->out_b, NULL, T, C, C);
+        dnas_tape_product(&t->base, k->sum1, k->mixed, w->out_w, w->out_b, NULL, T, C, C);
         drop_out(k->sum1, T * C, l, PLACE_OUT, chance);
         dnas_cpu_add_rows(k->sum1, NULL, x, T, C);
     } else {
-        product(t, k->sum1, k->mixed, w->out_w, w->out_b, x, T, C, C);
+        dnas_tape_product(&t->base, k->sum1, k->mixed, w->out_w, w->out_b, x, T, C, C);
     }
     dnas_cpu_layernorm_fwd(k->middle, k->mean1, k->rstd1, k->sum1, NULL, w->norm1_w, w->norm1_b, T,
                            C, net->shape.eps);
@@ -244,9 +237,9 @@ static void feed_forward(struct tape *t, float *out, size_t l, size_t T,
     const struct dnas_bert_layer *w = &t->bert->view.layers[l];
     struct kept *k = kept_of(t, l);
 
-    product(t, k->wide, k->middle, w->gated_w, NULL, NULL, T, 2 * s->F, s->C);
+    dnas_tape_product(&t->base, k->wide, k->middle, w->gated_w, NULL, NULL, T, 2 * s->F, s->C);
     gate(t, k, l, T, chance);
-    product(t, k->sum2, t->gated, w->down_w, w->down_b, k->middle, T, s->C, s->F);
+    dnas_tape_product(&t->base, k->sum2, t->gated, w->down_w, w->down_b, k->middle, T, s->C, s->F);
     dnas_cpu_layernorm_fwd(out, k->mean2, k->rstd2, k->sum2, NULL, w->norm2_w, w->norm2_b, T, s->C,
                            s->eps);
 }
@@ -273,29 +266,12 @@ size_t dnas_bert_net_n_slots(const struct dnas_net *net)
     return N_PARTS * net->shape.L + 1;
 }
 
-/* Adds to the gradients of a product's weights, in turn. */
-static void add_product(struct tape *t, const float *w, const float *bias, const float *dout,
-                        const float *y, size_t N, size_t O, size_t I)
-{
-    float *d_bias = bias ? dnas_net_grad(t->base.net, bias) : NULL;
-
-    dnas_cpu_linear_bwd_weight(dnas_net_grad(t->base.net, w), d_bias, dout, y, N, O, I);
-    t->base.flop += 2 * (uint64_t)N * O * I;
-}
-
 static void add_norm(const struct dnas_net *net, const float *w, const float *bias,
                      const float *dout, const float *x, const float *mean, const float *rstd,
                      size_t N)
 {
     dnas_cpu_layernorm_bwd_weight(dnas_net_grad(net, w), dnas_net_grad(net, bias), dout, x, mean,
                                   rstd, N, net->shape.C);
-}
-
-static void back_product(struct tape *t, float *dx, const float *dout, const float *w,
-                         const float *add, size_t N, size_t O, size_t I)
-{
-    dnas_cpu_linear_bwd(dx, dout, w, add, N, O, I);
-    t->base.flop += 2 * (uint64_t)N * O * I;
 }
 
 /* From dx, of the layer's result, d_middle. */
@@ -311,16 +287,17 @@ static void feed_backward(struct tape *t, const float *dx, size_t l, size_t T,
     gate(t, k, l, T, chance);
     dnas_net_wait(order, slot + PART_DOWN);
     add_norm(net, w->norm2_w, w->norm2_b, dx, k->sum2, k->mean2, k->rstd2, T);
-    add_product(t, w->down_w, w->down_b, t->d_sum, t->gated, T, C, F);
+    dnas_tape_product_bwd_weight(&t->base, w->down_w, w->down_b, t->d_sum, t->gated, T, C, F);
     dnas_net_pass(order, slot + PART_DOWN);
 
-    back_product(t, t->gated, t->d_sum, w->down_w, NULL, T, C, F); /* now its gradient */
+    dnas_tape_product_bwd(&t->base, t->gated, t->d_sum, w->down_w, NULL, T, C,
+                          F); /* now its gradient */
     drop_out(t->gated, T * F, l, PLACE_GATED, chance);
     dnas_cpu_geglu_bwd(t->d_wide, t->gated, k->wide, T, F);
     dnas_net_wait(order, slot + PART_GATED);
-    add_product(t, w->gated_w, NULL, t->d_wide, k->middle, T, 2 * F, C);
+    dnas_tape_product_bwd_weight(&t->base, w->gated_w, NULL, t->d_wide, k->middle, T, 2 * F, C);
     dnas_net_pass(order, slot + PART_GATED);
-    back_product(t, t->d_middle, t->d_wide, w->gated_w, t->d_sum, T, 2 * F, C);
+    dnas_tape_product_bwd(&t->base, t->d_middle, t->d_wide, w->gated_w, t->d_sum, T, 2 * F, C);
 }
 
 /* From d_middle dx, of the layer's input x. */
@@ -339,19 +316,19 @@ static void attend_backward(struct tape *t, float *dx, const float *x, size_t l,
     add_norm(net, w->norm1_w, w->norm1_b, t->d_middle, k->sum1, k->mean1, k->rstd1, T);
     memcpy(d_out, t->d_sum, T * C * sizeof(*d_out));
     drop_out(d_out, T * C, l, PLACE_OUT, chance);
-    add_product(t, w->out_w, w->out_b, d_out, k->mixed, T, C, C);
+    dnas_tape_product_bwd_weight(&t->base, w->out_w, w->out_b, d_out, k->mixed, T, C, C);
     dnas_net_pass(order, slot + PART_OUT);
 
-    back_product(t, d_mixed, d_out, w->out_w, NULL, T, C, C);
+    dnas_tape_product_bwd(&t->base, d_mixed, d_out, w->out_w, NULL, T, C, C);
     dnas_cpu_attention_bwd(d_qkv, d_mixed, k->mixed, k->lse, k->ranges, k->qkv, t->bert->slopes, T,
                            C, H, t->scratch);
     for (size_t i = 0; i < H * n; i++)
         blocks += k->ranges[2 * i + 1] - k->ranges[2 * i];
     t->base.flop += 10 * blocks * (uint64_t)((T + n - 1) / n) * ((T + n - 1) / n) * (C / H);
     dnas_net_wait(order, slot + PART_QKV);
-    add_product(t, w->qkv_w, w->qkv_b, d_qkv, x, T, 3 * C, C);
+    dnas_tape_product_bwd_weight(&t->base, w->qkv_w, w->qkv_b, d_qkv, x, T, 3 * C, C);
     dnas_net_pass(order, slot + PART_QKV);
-    back_product(t, dx, d_qkv, w->qkv_w, t->d_sum, T, 3 * C, C);
+    dnas_tape_product_bwd(&t->base, dx, d_qkv, w->qkv_w, t->d_sum, T, 3 * C, C);
 }
 
 void dnas_bert_tape_backward(struct dnas_tape *tape, float *dx, size_t from, size_t to, size_t T,

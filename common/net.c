@@ -11,7 +11,9 @@
 
 #include "common/backbone.h"
 #include "common/rng.h"
+#include "common/tape.h"
 #include "common/xmem.h"
+#include "kernels/kernels.h"
 
 #define ALIGNED 16 /* floats: tensors begin at multiples of 64 bytes */
 #define N_MLM 5
@@ -103,6 +105,7 @@ void dnas_net_free(struct dnas_net *net)
     free(net->tensors);
     free(net->w);
     free(net->g);
+    free(net->narrow);
     free(net);
 }
 
@@ -205,6 +208,23 @@ const char *dnas_net_not_finite(const struct dnas_net *net, const float *x)
     return NULL;
 }
 
+void dnas_net_use_bf16(struct dnas_net *net)
+{
+    net->narrow = dnas_xalloc64(net->n, sizeof(*net->narrow));
+    dnas_net_narrow(net);
+}
+
+void dnas_net_narrow(struct dnas_net *net)
+{
+    if (net->narrow)
+        dnas_cpu_bf16_from_f32(net->narrow, net->w, net->n);
+}
+
+const uint16_t *dnas_net_narrowed(const struct dnas_net *net, const float *w)
+{
+    return net->narrow + (w - net->w);
+}
+
 const float *dnas_net_words(const struct dnas_net *net)
 {
     return net->w + net->tensors[0].at;
@@ -214,7 +234,7 @@ const float *dnas_net_words(const struct dnas_net *net)
 
 uint64_t dnas_tape_bytes(const struct dnas_net *net, size_t max_T, bool with_backward)
 {
-    return net->backbone->tape_bytes(net, max_T, with_backward);
+    return net->backbone->tape_bytes(net, max_T, with_backward) + dnas_tape_narrow_bytes(net);
 }
 
 struct dnas_tape *dnas_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward)
@@ -222,13 +242,16 @@ struct dnas_tape *dnas_tape_new(const struct dnas_net *net, size_t max_T, bool w
     struct dnas_tape *t = net->backbone->tape_new(net, max_T, with_backward);
 
     t->net = net;
+    dnas_tape_narrow_init(t);
     return t;
 }
 
 void dnas_tape_free(struct dnas_tape *t)
 {
-    if (t)
-        t->net->backbone->tape_free(t);
+    if (!t)
+        return;
+    dnas_tape_narrow_release(t);
+    t->net->backbone->tape_free(t);
 }
 
 void dnas_tape_embed(struct dnas_tape *t, const uint16_t *ids, size_t T,

@@ -54,6 +54,7 @@ struct dnas_net {
     const float *head0, *head2;      /* [C,C] [P,C]; NULL without the head */
     const float *mlm_dense_w, *mlm_dense_b, *mlm_norm_w, *mlm_norm_b; /* [C,C] [C] [C] [C] */
     const float *mlm_bias;                                            /* [V] */
+    uint16_t *narrow; /* [n]  w in bf16 for the products of the encoder; NULL: they are f32 */
 };
 
 /* All parameters and gradients 0.  like: an opened network of this backbone with
@@ -75,6 +76,12 @@ int dnas_net_read(float *to, const struct dnas_net *net, struct dnas_weights *w,
                   struct dnas_err *err);
 /* The gradient of a parameter that a view points to. */
 float *dnas_net_grad(const struct dnas_net *net, const float *w);
+/* Lets the encoder's products run in bf16 with f32 sums, on w as it is at the last
+ * dnas_net_narrow; parameters, gradients, norms and heads stay f32. */
+void dnas_net_use_bf16(struct dnas_net *net);
+void dnas_net_narrow(struct dnas_net *net); /* does nothing without bf16 */
+/* The same parameter in bf16. */
+const uint16_t *dnas_net_narrowed(const struct dnas_net *net, const float *w);
 /* The table of words, f32 [V,C]. */
 const float *dnas_net_words(const struct dnas_net *net);
 /* The number of real parameters. */
@@ -104,6 +111,7 @@ struct dnas_tape {
     const struct dnas_net *net;
     uint64_t flop; /* operations of the matrix products and of mixing along the sequence that ran
                       so far, a multiplication and an addition being two */
+    uint16_t *narrow[2]; /* tape.c's */
 };
 struct dnas_tape *dnas_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward);
 /* NULL is fine. */

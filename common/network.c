@@ -268,13 +268,12 @@ bool dnas_has_bf16(void)
     return dnas_cpu_has_bf16() != 0;
 }
 
-/* Whether oneDNN multiplies bf16 here at all: tried once. */
-static int check_bf16(struct dnas_err *err)
+int dnas_check_bf16(struct dnas_err *err)
 {
     uint16_t one[2] = {0x3f80, 0x3f80};
     float out;
 
-    if (dnas_cpu_matmul_bf16(&out, one, one, 1, 1, 2) == 0)
+    if (dnas_cpu_matmul_bf16(&out, one, one, 1, 1, 2, 0, 1, 0) == 0)
         return 0;
     return dnas_err_set(err, "this processor has no products of bf16: use --precision f32");
 }
@@ -307,7 +306,7 @@ struct dnas_network *dnas_network_open(const char *path, enum dnas_precision pre
     struct stat st;
     bool is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 
-    if (precision == DNAS_PRECISION_F32 || check_bf16(err) == 0)
+    if (precision == DNAS_PRECISION_F32 || dnas_check_bf16(err) == 0)
         weights = dnas_weights_open(path, err);
     if (weights)
         config = read_config(weights, path, is_folder, err);

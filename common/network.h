@@ -62,6 +62,8 @@ struct dnas_network_run {
 /* Whether the processor multiplies bf16 itself; where it does not, oneDNN may
  * still emulate it, too slowly for use. */
 bool dnas_has_bf16(void);
+/* 0, or -1 with a sentence where not even oneDNN multiplies bf16 here. */
+int dnas_check_bf16(struct dnas_err *err);
 
 /* Opens a model: a Hugging Face folder (config.json, a tokenizer
  * and weights), or one .safetensors file whose metadata holds the two under

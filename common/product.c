@@ -28,7 +28,7 @@ void dnas_product(float *out, const float *y, const float *w, const uint16_t *w1
         size_t n = N - from < DNAS_PRODUCT_ROWS ? N - from : DNAS_PRODUCT_ROWS;
 
         dnas_cpu_bf16_from_f32(narrow, y + from * I, n * I);
-        if (dnas_cpu_matmul_bf16(out + from * O, narrow, w16, n, O, I) != 0)
+        if (dnas_cpu_matmul_bf16(out + from * O, narrow, w16, n, O, I, 0, 1, 0) != 0)
             DNAS_BUG("no product of bf16, which was there a moment ago");
     }
     dnas_cpu_add_rows(out, bias, residual, N, O);

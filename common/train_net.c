@@ -206,6 +206,8 @@ static int make_net(struct run *r, struct dnas_err *err)
         dnas_net_init(r->net, t->seed, !init);
         if (init)
             dnas_net_copy(r->net, init);
+        if (t->bf16)
+            dnas_net_use_bf16(r->net);
     }
     dnas_network_close(init);
     return status;
@@ -325,6 +327,7 @@ static json_t *make_settings(const struct run *r)
                                                    t->phases[i].epochs));
     json_object_set_new(j, "curriculum", phases);
     json_object_set_new(j, "compat", json_boolean(t->compat));
+    json_object_set_new(j, "bf16", json_boolean(t->bf16));
     json_object_set_new(j, "processes", json_integer((json_int_t)dnas_train_n_ranks(t)));
     json_object_set_new(j, "optimizer",
                         json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:f}",

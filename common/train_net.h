@@ -51,6 +51,7 @@ struct dnas_train_net {
     size_t batch;      /* pairs a step */
     size_t max_tokens; /* of a sequence; longer ones are cut */
     size_t mix_group;  /* pairs among which rows are mixed; 0: a rank's share of the batch */
+    bool bf16;         /* the encoder's products in bf16 (net.h) */
     size_t projection; /* outputs of the head */
     size_t n_frozen;   /* as in train_step.h */
     double temperature, dropout, mix_alpha, mask_rate;

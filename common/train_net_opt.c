@@ -6,6 +6,7 @@
 
 const char *const dnas_optimizers[] = {"adam", "adamw", NULL};
 const char *const dnas_schedules[] = {"constant", "cosine", "linear", NULL};
+const char *const dnas_precisions[] = {"f32", "bf16", NULL};
 const char *const dnas_train_compats[] = {"none", "dnabert-s", NULL};
 
 static int check(const struct dnas_train_net *t, const struct dnas_train_net_cli *c,
@@ -17,6 +18,9 @@ static int check(const struct dnas_train_net *t, const struct dnas_train_net_cli
     if (!c->init && c->width % c->heads != 0)
         return dnas_err_set(err, "--width %lld is no multiple of --heads %lld", (long long)c->width,
                             (long long)c->heads);
+    if (t->bf16 && !dnas_has_bf16())
+        return dnas_err_set(err, "--precision bf16: this processor has no products of bf16; use "
+                                 "--precision f32");
     if (c->rate == 0)
         return dnas_err_set(err, "--rate 0 learns nothing");
     for (size_t i = 0; i < t->n_phases; i++)
@@ -43,6 +47,7 @@ int dnas_train_net_resolve(struct dnas_train_net *t, const struct dnas_train_net
     t->batch = (size_t)c->batch;
     t->max_tokens = (size_t)c->max_tokens;
     t->mix_group = (size_t)c->mix_group;
+    t->bf16 = c->precision == 1;
     t->projection = (size_t)c->projection;
     t->n_frozen = (size_t)c->freeze;
     t->temperature = c->temperature;

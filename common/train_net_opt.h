@@ -25,11 +25,12 @@ struct dnas_train_net_cli {
     int64_t checkpoint_steps, validate_steps;
     double rate, head_rate, decay, clip, final_share, checkpoint_minutes;
     double temperature, dropout, mix_alpha, mask_rate;
-    int optimizer, schedule, compat;
+    int optimizer, schedule, compat, precision;
     bool no_mask, resume;
 };
 
-extern const char *const dnas_optimizers[], *const dnas_schedules[], *const dnas_train_compats[];
+extern const char *const dnas_optimizers[], *const dnas_schedules[], *const dnas_precisions[],
+    *const dnas_train_compats[];
 
 /* The defaults, as dnas_train_net_defaults has them; a network from scratch is small. */
 #define DNAS_TRAIN_NET_CLI                                                                         \
@@ -86,6 +87,8 @@ extern const char *const dnas_optimizers[], *const dnas_schedules[], *const dnas
      "bert: 1: the embedding stays as it is; 1 + K: and the first K layers"},                      \
     {0, "no-mask-same-label", NULL, DNAS_OPT_FLAG, &(c).no_mask, 0, 0, NULL,                       \
      "bert: take pairs of one species as negatives of each other, too"},                           \
+    {0, "precision", "TYPE", DNAS_OPT_CHOICE, &(c).precision, 0, 0, dnas_precisions,               \
+     "bert: multiply in f32 or, where the processor can, in bf16; parameters stay f32"},           \
     {0, "compat", "NAME", DNAS_OPT_CHOICE, &(c).compat, 0, 0, dnas_train_compats,                  \
      "bert: dnabert-s does what the original code does"},                                          \
     {0, "max-steps", "N", DNAS_OPT_INT, &(c).max_steps, 0, 4e9, NULL,                              \

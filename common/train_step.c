@@ -172,6 +172,7 @@ static void begin(struct dnas_step *s, const struct dnas_step_batch *batch, uint
     s->to = batch->B;
     if (learning)
         dnas_step_share(s, batch->B, &s->from, &s->to);
+    dnas_net_narrow(s->net);
     if (batch->B > s->o.max_pairs)
         DNAS_BUG("%zu pairs where there is room for %zu", batch->B, s->o.max_pairs);
     s->batch = batch;

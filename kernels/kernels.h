@@ -167,12 +167,12 @@ void dnas_cpu_linear_fwd(float *out, const float *y, const float *w, const float
 /* out += bias + residual, as above. */
 void dnas_cpu_add_rows(float *out, const float *bias, const float *residual, size_t N, size_t O);
 
-/* out = y w^T with operands in bf16 and sums in f32.
- *   out  f32 [N,O]      y  bf16 [N,I]      w  bf16 [O,I]
+/* out = a b with operands in bf16 and sums in f32; with add out += a b.
+ *   out  f32 [M,N]      a  bf16 [M,K], or transposed [K,M]      b  bf16 [K,N], or transposed [N,K]
  * Returns 0, or -1 where oneDNN has no such product for this processor (it emulates bf16 on
  * AVX-512 without it, slowly). */
-int dnas_cpu_matmul_bf16(float *out, const uint16_t *y, const uint16_t *w, size_t N, size_t O,
-                         size_t I);
+int dnas_cpu_matmul_bf16(float *out, const uint16_t *a, const uint16_t *b, size_t M, size_t N,
+                         size_t K, int a_transposed, int b_transposed, int add);
 /* Whether the processor has products of bf16 itself. */
 int dnas_cpu_has_bf16(void);
 /* out = x rounded to bf16, to nearest, ties to even.

@@ -124,9 +124,14 @@ static dnnl_status_t describe(described *d, size_t rows, size_t columns, size_t 
 }
 
 static dnnl_status_t describe_product(dnnl_primitive_desc_t *p, described src, described weights,
-                                      described dst)
+                                      described dst, dnnl_primitive_attr_t attr)
 {
-    return dnnl_matmul_primitive_desc_create(p, engine, src, weights, NULL, dst, NULL);
+    return dnnl_matmul_primitive_desc_create(p, engine, src, weights, NULL, dst, attr);
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t then)
+{
+    return dnnl_post_ops_append_sum(then, 1, 0, dnnl_data_type_undef);
 }
 
 static dnnl_status_t make_memory(dnnl_memory_t *m, described d, const void *data)
@@ -151,13 +156,18 @@ static dnnl_status_t describe(described *d, size_t rows, size_t columns, size_t 
 }
 
 static dnnl_status_t describe_product(dnnl_primitive_desc_t *p, described src, described weights,
-                                      described dst)
+                                      described dst, dnnl_primitive_attr_t attr)
 {
     dnnl_matmul_desc_t product;
     dnnl_status_t status = dnnl_matmul_desc_init(&product, &src, &weights, NULL, &dst);
 
-    return status == dnnl_success ? dnnl_primitive_desc_create(p, &product, NULL, engine, NULL)
+    return status == dnnl_success ? dnnl_primitive_desc_create(p, &product, attr, engine, NULL)
                                   : status;
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t then)
+{
+    return dnnl_post_ops_append_sum(then, 1);
 }
 
 static dnnl_status_t make_memory(dnnl_memory_t *m, described d, const void *data)
@@ -191,26 +201,55 @@ static dnnl_status_t run_product(dnnl_primitive_t primitive, dnnl_memory_t *memo
     return status;
 }
 
-int dnas_cpu_matmul_bf16(float *out, const uint16_t *y, const uint16_t *w, size_t N, size_t O,
-                         size_t I)
+/* What the sum that is there already needs; NULL on an error. */
+static dnnl_primitive_attr_t adding(void)
+{
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_post_ops_t then = NULL;
+    dnnl_status_t status = dnnl_primitive_attr_create(&attr);
+
+    if (status == dnnl_success)
+        status = dnnl_post_ops_create(&then);
+    if (status == dnnl_success)
+        status = append_sum(then);
+    if (status == dnnl_success)
+        status = dnnl_primitive_attr_set_post_ops(attr, then);
+    if (then)
+        dnnl_post_ops_destroy(then);
+    if (status != dnnl_success)
+        DNAS_BUG("a sum cannot be described");
+    return attr;
+}
+
+int dnas_cpu_matmul_bf16(float *out, const uint16_t *a, const uint16_t *b, size_t M, size_t N,
+                         size_t K, int a_transposed, int b_transposed, int add)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    const void *data[3] = {y, w, out};
+    const void *data[3] = {a, b, out};
     described shape[3];
     dnnl_memory_t memory[3] = {NULL};
+    dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t product = NULL;
     dnnl_primitive_t primitive = NULL;
     dnnl_status_t status;
 
-    if (N == 0 || O == 0)
+    if (M == 0 || N == 0)
         return 0;
+    if (K == 0) {
+        if (!add)
+            memset(out, 0, M * N * sizeof(*out));
+        return 0;
+    }
+    attr = add ? adding() : NULL;
     omp_set_num_threads(1);
     pthread_once(&once, make_engine);
-    if (describe(&shape[0], N, I, I, 1, dnnl_bf16) != dnnl_success ||
-        describe(&shape[1], I, O, 1, I, dnnl_bf16) != dnnl_success ||
-        describe(&shape[2], N, O, O, 1, dnnl_f32) != dnnl_success)
-        DNAS_BUG("a product of %zu x %zu x %zu cannot be described", N, O, I);
-    status = describe_product(&product, shape[0], shape[1], shape[2]);
+    if (describe(&shape[0], M, K, a_transposed ? 1 : K, a_transposed ? M : 1, dnnl_bf16) !=
+            dnnl_success ||
+        describe(&shape[1], K, N, b_transposed ? 1 : N, b_transposed ? K : 1, dnnl_bf16) !=
+            dnnl_success ||
+        describe(&shape[2], M, N, N, 1, dnnl_f32) != dnnl_success)
+        DNAS_BUG("a product of %zu x %zu x %zu cannot be described", M, N, K);
+    status = describe_product(&product, shape[0], shape[1], shape[2], attr);
     if (status == dnnl_success)
         status = dnnl_primitive_create(&primitive, product);
     for (int i = 0; status == dnnl_success && i < 3; i++)
@@ -226,7 +265,9 @@ int dnas_cpu_matmul_bf16(float *out, const uint16_t *y, const uint16_t *w, size_
         dnnl_primitive_destroy(primitive);
     if (product)
         dnnl_primitive_desc_destroy(product);
+    if (attr)
+        dnnl_primitive_attr_destroy(attr);
     if (status != dnnl_success && status != dnnl_unimplemented)
-        DNAS_BUG("a bf16 product of %zu x %zu x %zu: status %d", N, O, I, (int)status);
+        DNAS_BUG("a bf16 product of %zu x %zu x %zu: status %d", M, N, K, (int)status);
     return status == dnnl_success ? 0 : -1;
 }

@@ -535,35 +535,46 @@ static void test_bf16_from_f32(void)
     CHECK_INT(out[40], 0);
 }
 
+static float wide(uint16_t x)
+{
+    uint32_t bits = (uint32_t)x << 16;
+    float f;
+
+    memcpy(&f, &bits, sizeof(f));
+    return f;
+}
+
+/* Each of the eight forms: operands transposed or not, the product set or added. */
 static void test_matmul_bf16(void)
 {
-    enum { N = 5, O = 33, I = 18 };
-    float *y = draw(N * I, 1, 0, 1), *w = draw(O * I, 1, 0, 2), *out = guarded(N * O);
-    uint16_t y16[N * I], w16[O * I];
+    enum { M = 5, N = 33, K = 18 };
+    float *a = draw(M * K, 1, 0, 1), *b = draw(N * K, 1, 0, 2), *out = guarded(M * N);
+    uint16_t a16[M * K], b16[N * K];
 
-    dnas_cpu_bf16_from_f32(y16, y, N * I);
-    dnas_cpu_bf16_from_f32(w16, w, O * I);
-    if (dnas_cpu_matmul_bf16(out, y16, w16, N, O, I) != 0) {
-        check_skipped_here = "oneDNN multiplies no bf16 on this processor";
-    } else {
-        for (size_t n = 0; n < N; n++)
-            for (size_t o = 0; o < O; o++) {
-                double want = 0;
+    dnas_cpu_bf16_from_f32(a16, a, M * K);
+    dnas_cpu_bf16_from_f32(b16, b, N * K);
+    for (int form = 0; form < 8; form++) {
+        bool at = form & 1, bt = form & 2, add = form & 4;
 
-                for (size_t i = 0; i < I; i++) {
-                    uint32_t a = (uint32_t)y16[n * I + i] << 16, b = (uint32_t)w16[o * I + i] << 16;
-                    float fa, fb;
+        for (size_t i = 0; i < M * N; i++)
+            out[i] = (float)i;
+        if (dnas_cpu_matmul_bf16(out, a16, b16, M, N, K, at, bt, add) != 0) {
+            check_skipped_here = "oneDNN multiplies no bf16 on this processor";
+            break;
+        }
+        for (size_t m = 0; m < M; m++)
+            for (size_t n = 0; n < N; n++) {
+                double want = add ? (double)(m * N + n) : 0;
 
-                    memcpy(&fa, &a, sizeof(fa));
-                    memcpy(&fb, &b, sizeof(fb));
-                    want += (double)fa * (double)fb;
-                }
-                CHECK_NEAR(out[n * O + o], want, 1e-5);
+                for (size_t k = 0; k < K; k++)
+                    want += (double)wide(a16[at ? k * M + m : m * K + k]) *
+                            (double)wide(b16[bt ? n * K + k : k * N + n]);
+                CHECK_NEAR(out[m * N + n], want, 5e-5);
             }
     }
-    unguard(out, N * O);
-    free(y);
-    free(w);
+    unguard(out, M * N);
+    free(a);
+    free(b);
 }
 
 int main(void)

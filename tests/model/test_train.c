@@ -9,6 +9,7 @@
 
 #include "common/bert.h"
 #include "common/bert_net.h"
+#include "common/tape.h"
 #include "common/train_step.h"
 #include "common/rng.h"
 #include "common/weights.h"
@@ -58,7 +59,7 @@ static void load_head(const float *to, const char *name, size_t n)
     dnas_npy_release(&x);
 }
 
-static void set_up(struct setting *s, struct dnas_step_options o)
+static void set_up_in(struct setting *s, struct dnas_step_options o, bool bf16)
 {
     const struct dnas_net_heads heads = {.P = 32};
     struct dnas_err err = {""};
@@ -84,9 +85,16 @@ static void set_up(struct setting *s, struct dnas_step_options o)
     s->batch = (struct dnas_step_batch){.B = PAIRS, .ids = s->ids, .T = s->T};
     o.max_pairs = PAIRS;
     o.max_T = 64;
+    if (bf16)
+        dnas_net_use_bf16(s->net);
     s->step = dnas_step_new(s->net, &o);
     dnas_npy_release(&perm);
     dnas_npy_release(&lambda);
+}
+
+static void set_up(struct setting *s, struct dnas_step_options o)
+{
+    set_up_in(s, o, false);
 }
 
 static void tear_down(struct setting *s)
@@ -346,6 +354,105 @@ static void test_threads(void)
             tear_down(&s);
         }
         free(want);
+    }
+}
+
+/* n numbers that bf16 has exactly. */
+static float *draw_bf16(size_t n, uint32_t row)
+{
+    float *x = dnas_xalloc(n, sizeof(*x));
+    struct dnas_rng rng;
+
+    dnas_rng_init(&rng, 1, DNAS_RNG_TEST, 0, row);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)((double)dnas_rng_below(&rng, 255) - 127) / 64;
+    return x;
+}
+
+/* On such numbers the products of bf16 are those of f32, over any number of rows. */
+static void test_products_of_bf16(void)
+{
+    enum { N = 1100, O = 96, I = 96 };
+    const struct dnas_shape shape = {1, I, 2, 8, 4, 1e-12f};
+    const struct dnas_net_heads heads = {0};
+    struct dnas_net *nets[2];
+    float *out[2], *dx[2], *y = draw_bf16(N * I, 1), *dout = draw_bf16(N * O, 2);
+    float *w = draw_bf16(O * I, 3);
+    struct dnas_err err = {""};
+
+    for (int k = 0; k < 2 && dnas_check_bf16(&err) == 0; k++) {
+        const float *to;
+        struct dnas_tape *t;
+
+        nets[k] = dnas_net_new(&dnas_bert, &shape, NULL, &heads);
+        to = dnas_bert_net(nets[k])->view.layers[0].out_w;
+        memcpy((float *)to, w, O * I * sizeof(*w));
+        if (k == 1)
+            dnas_net_use_bf16(nets[k]);
+        t = dnas_tape_new(nets[k], 1, true);
+        out[k] = dnas_xalloc(N * O, sizeof(float));
+        dx[k] = dnas_xalloc(N * I, sizeof(float));
+        dnas_tape_product(t, out[k], y, to, dnas_bert_net(nets[k])->view.layers[0].out_b, dout, N,
+                          O, I);
+        dnas_tape_product_bwd(t, dx[k], dout, to, y, N, O, I);
+        dnas_tape_product_bwd_weight(t, to, dnas_bert_net(nets[k])->view.layers[0].out_b, dout, y,
+                                     N, O, I);
+        CHECK_INT(t->flop, 3 * 2 * (uint64_t)N * O * I);
+        dnas_tape_free(t);
+    }
+    if (dnas_check_bf16(&err) == 0) {
+        CHECK_NEAR(relative(out[1], out[0], N * O), 0, 1e-6);
+        CHECK_NEAR(relative(dx[1], dx[0], N * I), 0, 1e-6);
+        CHECK_NEAR(relative(nets[1]->g, nets[0]->g, nets[0]->n), 0, 1e-6);
+        for (int k = 0; k < 2; k++) {
+            free(out[k]);
+            free(dx[k]);
+            dnas_net_free(nets[k]);
+        }
+    } else {
+        check_skipped_here = "oneDNN multiplies no bf16 on this processor";
+    }
+    free(y);
+    free(dout);
+    free(w);
+}
+
+/* bf16 rounds operands to 8 bits; the gradient of a contrastive loss is a small
+ * difference of rows, which magnifies that: each tensor's is 10 % off at most, all
+ * of them 5 %.  The bytes do not depend on the threads. */
+static void test_bf16(void)
+{
+    struct dnas_err err = {""};
+
+    if (dnas_check_bf16(&err) != 0)
+        SKIP("oneDNN multiplies no bf16 on this processor");
+    for (int layer = -1; layer < 3; layer += 2) {
+        struct dnas_step_options o = plain;
+        struct setting exact, s, threads;
+        double loss, rounded;
+
+        o.dropout = 0.1;
+        set_up(&exact, o);
+        set_up_in(&s, o, true);
+        o.n_threads = 3;
+        set_up_in(&threads, o, true);
+        loss = run(&exact, layer, 3);
+        rounded = run(&s, layer, 3);
+        CHECK(run(&threads, layer, 3) == rounded);
+        CHECK(memcmp(s.net->g, threads.net->g, s.net->n * sizeof(*s.net->g)) == 0);
+        CHECK(rounded != loss); /* else nothing ran in bf16 */
+        CHECK_NEAR(rounded, loss, 0.01 * loss);
+        CHECK_NEAR(relative(s.net->g, exact.net->g, s.net->n), 0, 0.05);
+        for (size_t i = 0; i < s.net->n_tensors; i++) {
+            const struct dnas_net_tensor *t = &s.net->tensors[i];
+            double e = relative(s.net->g + t->at, exact.net->g + t->at, t->tensor.n);
+
+            if (!(e <= 0.1))
+                CHECK_FAIL("%s: relative error %g", t->tensor.name, e);
+        }
+        tear_down(&exact);
+        tear_down(&s);
+        tear_down(&threads);
     }
 }
 
@@ -615,6 +722,8 @@ int main(void)
     RUN(test_mimix_before_layer_2);
     RUN(test_differences_with_dropout);
     RUN(test_threads);
+    RUN(test_products_of_bf16);
+    RUN(test_bf16);
     RUN(test_mix_groups);
     RUN(test_frozen_layers);
     RUN(test_losses_without_gradients);
