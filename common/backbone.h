@@ -47,6 +47,8 @@ struct dnas_backbone {
 
     /* ---- trained (net.h) ---- */
 
+    /* 0, or -1 with a sentence for a shape that it cannot have; NULL: any that divides. */
+    int (*check_shape)(const struct dnas_shape *shape, struct dnas_err *err);
     const char *mlm_prefix; /* of its tensors beside a head for masked tokens; NULL: it has none */
     /* A new net of this shape, laid out by dnas_net_lay_out; like: an opened
      * network that has further settings, or NULL.  NULL: it cannot be trained. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/esm_net.h"
 #include "common/product.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
@@ -58,6 +59,16 @@ static int never(const json_t *config, const char *key, struct dnas_err *err)
     return 0;
 }
 
+int dnas_esm_check_shape(const struct dnas_shape *s, struct dnas_err *err)
+{
+    if (s->C % (2 * s->H) != 0)
+        return dnas_err_set(err, "%zu heads do not get an even number each of %zu channels", s->H,
+                            s->C);
+    if (s->C % 4 != 0) /* the matrices of q, k and v then lie one behind the other (esm_net.h) */
+        return dnas_err_set(err, "%zu channels are no multiple of 4", s->C);
+    return 0;
+}
+
 static int parse_shape(struct dnas_shape *s, const json_t *config, struct dnas_err *err)
 {
     if (!json_object_get(config, "position_embedding_type"))
@@ -73,11 +84,8 @@ static int parse_shape(struct dnas_shape *s, const json_t *config, struct dnas_e
         dnas_config_size(&s->F, config, "intermediate_size", 1 << 18, err) != 0 ||
         dnas_config_size(&s->V, config, "vocab_size", 65536, err) != 0)
         return -1;
-    if (s->C % (2 * s->H) != 0)
-        return dnas_err_set(err,
-                            "the config has %zu channels, of which %zu heads do not get an even "
-                            "number each",
-                            s->C, s->H);
+    if (dnas_esm_check_shape(s, err) != 0)
+        return -1;
     return dnas_config_eps(&s->eps, config, "layer_norm_eps", 1e-12f, err);
 }
 
@@ -190,34 +198,28 @@ static void make_room(struct run *run, const struct dnas_shape *s, size_t T)
     dnas_cpu_rotary_turns(run->turns, 0, T, D);
 }
 
-/* The biases of [q | k | v], added to what is in qkv or, with `set`, put there. */
-static void put_biases(float *qkv, const struct dnas_esm_layer *y, size_t T, size_t C, bool set)
+void dnas_esm_turn(float *qkv, const struct dnas_esm_layer *layer, const float *turns, size_t T,
+                   size_t C, size_t H)
 {
-    const float *const bias[3] = {y->query_b, y->key_b, y->value_b};
+    const float *const bias[3] = {layer->query_b, layer->key_b, layer->value_b};
 
     for (size_t t = 0; t < T; t++)
-        for (size_t part = 0; part < 3; part++) {
-            float *to = qkv + (3 * t + part) * C;
-
+        for (size_t part = 0; part < 3; part++)
             for (size_t i = 0; i < C; i++)
-                to[i] = bias[part][i] + (set ? 0 : to[i]);
-        }
-}
-
-static void turn(float *qkv, const float *turns, size_t T, size_t C, size_t H)
-{
+                qkv[(3 * t + part) * C + i] += bias[part][i];
     dnas_cpu_rotary(qkv, turns, T, 2 * H, C / H, 3 * C, 0); /* q and k lie side by side */
 }
 
-void dnas_esm_project(float *qkv, const float *x, const struct dnas_esm_layer *layer,
-                      const float *turns, size_t T, size_t C, size_t H)
+/* qkv = [q | k | v] of normed, without biases. */
+static void project(struct run *run, const struct dnas_esm_layer *y, const struct narrow *n,
+                    size_t T, size_t C)
 {
-    const float *const w[3] = {layer->query_w, layer->key_w, layer->value_w};
+    const float *const w[3] = {y->query_w, y->key_w, y->value_w};
 
-    put_biases(qkv, layer, T, C, true);
-    for (size_t part = 0; part < 3; part++)
-        dnas_cpu_matmul(qkv + part * C, x, w[part], T, C, C, 3 * C, C, C, 1, 1, 1);
-    turn(qkv, turns, T, C, H);
+    if (n->qkv_w)
+        dnas_product(run->qkv, run->normed, NULL, n->qkv_w, NULL, NULL, T, 3 * C, C, run->narrow);
+    for (size_t part = 0; !n->qkv_w && part < 3; part++)
+        dnas_cpu_matmul(run->qkv + part * C, run->normed, w[part], T, C, C, 3 * C, C, C, 1, 0, 1);
 }
 
 static void swap(struct run *run)
@@ -238,13 +240,8 @@ static void attend(const struct esm *e, size_t l, struct run *run, size_t T)
 
     dnas_cpu_layernorm_fwd(run->normed, NULL, NULL, run->x, NULL, y->norm1_w, y->norm1_b, T, C,
                            s->eps);
-    if (n->qkv_w) {
-        dnas_product(run->qkv, run->normed, NULL, n->qkv_w, NULL, NULL, T, 3 * C, C, run->narrow);
-        put_biases(run->qkv, y, T, C, false);
-        turn(run->qkv, run->turns, T, C, s->H);
-    } else {
-        dnas_esm_project(run->qkv, run->normed, y, run->turns, T, C, s->H);
-    }
+    project(run, y, n, T, C);
+    dnas_esm_turn(run->qkv, y, run->turns, T, C, s->H);
     dnas_cpu_attention_fwd(run->mixed, NULL, NULL, NULL, run->qkv, NULL, T, C, s->H, 0,
                            run->scratch);
     dnas_product(run->normed, run->mixed, y->out_w, n->out_w, y->out_b, run->x, T, C, C,
@@ -321,4 +318,17 @@ const struct dnas_backbone dnas_esm = {
     .run_new = run_new,
     .run_free = run_free,
     .forward = forward,
+    .check_shape = dnas_esm_check_shape,
+    .net_new = dnas_esm_net_new,
+    .net_release = dnas_esm_net_release,
+    .config = dnas_esm_net_config,
+    .n_slots = dnas_esm_net_n_slots,
+    .tape_bytes = dnas_esm_tape_bytes,
+    .tape_new = dnas_esm_tape_new,
+    .tape_free = dnas_esm_tape_free,
+    .embed = dnas_esm_tape_embed,
+    .input = dnas_esm_tape_input,
+    .tape_forward = dnas_esm_tape_forward,
+    .backward = dnas_esm_tape_backward,
+    .backward_embed = dnas_esm_tape_backward_embed,
 };

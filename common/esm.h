@@ -18,10 +18,12 @@ extern "C" {
 
 extern const struct dnas_backbone dnas_esm;
 
-/* qkv, f32 [T,3C], gets rows [q | k | v] of x, f32 [T,C]: the three products, q
- * and k turned by `turns` (dnas_cpu_rotary_turns of T places, C/H channels). */
-void dnas_esm_project(float *qkv, const float *x, const struct dnas_esm_layer *layer,
-                      const float *turns, size_t T, size_t C, size_t H);
+/* Adds the biases to qkv, f32 [T,3C], rows of products [q | k | v], and turns q
+ * and k by `turns` (dnas_cpu_rotary_turns of T places, C/H channels). */
+void dnas_esm_turn(float *qkv, const struct dnas_esm_layer *layer, const float *turns, size_t T,
+                   size_t C, size_t H);
+/* 0, or -1 with a sentence for a shape that it cannot have. */
+int dnas_esm_check_shape(const struct dnas_shape *s, struct dnas_err *err);
 
 #ifdef __cplusplus
 }

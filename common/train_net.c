@@ -198,6 +198,8 @@ static int make_net(struct run *r, struct dnas_err *err)
     if (status == 0 && r->tokenizer && dnas_tokenizer_size(r->tokenizer) > shape.V)
         status = dnas_err_set(err, "%s: has %zu tokens, the network of %s %zu", t->tokenizer,
                               dnas_tokenizer_size(r->tokenizer), t->init, shape.V);
+    if (status == 0 && backbone->check_shape && backbone->check_shape(&shape, err) != 0)
+        status = dnas_err_at(err, "--arch %s: ", backbone->name);
     if (status == 0 && t->n_frozen > shape.L + 1)
         status = dnas_err_set(err, "%zu layers cannot be frozen: there are %zu", t->n_frozen - 1,
                               shape.L);

@@ -18,8 +18,8 @@
 #include "common/train_net_opt.h"
 #include "common/train_kmer.h"
 
-enum arch { ARCH_KMER, ARCH_BERT };
-static const char *const archs[] = {"kmer", "bert", NULL};
+enum arch { ARCH_KMER, ARCH_BERT, ARCH_ESM };
+static const char *const archs[] = {"kmer", "bert", "esm", NULL};
 
 struct train {
     struct dnas_common common;
@@ -165,7 +165,7 @@ static int run_net(struct train *t, const struct dnas_tool *tool, char **paths, 
 /* What the table of options cannot check.  -1 to go on, or the exit status. */
 static int check(struct train *t, int n_paths, struct dnas_err *err)
 {
-    if (t->arch == ARCH_BERT || t->cli.init)
+    if (t->arch != ARCH_KMER || t->cli.init)
         return check_net(t, n_paths, err);
     if (!t->common.output && isatty(STDOUT_FILENO)) {
         dnas_msg_error("standard output is a terminal: redirect it, use -o FILE");
@@ -182,6 +182,7 @@ static int run(struct train *t, const struct dnas_tool *tool, char **paths, int 
     case ARCH_KMER:
         return run_kmer(t, tool, paths, n_paths, err);
     case ARCH_BERT:
+    case ARCH_ESM:
         return run_net(t, tool, paths, n_paths, err);
     }
     return -1;

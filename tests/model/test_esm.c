@@ -187,6 +187,161 @@ static void test_bf16(void)
     dnas_network_close(n);
 }
 
+/* ---- training ---- */
+
+static const struct dnas_dropout none = {0};
+static const struct dnas_net_order alone = {0};
+
+static struct dnas_net *net_of(struct dnas_network *n)
+{
+    const struct dnas_net_heads heads = {0};
+    struct dnas_net *net = dnas_net_new(n->backbone, &n->shape, n, &heads);
+
+    dnas_net_init(net, 1, true);
+    dnas_net_copy(net, n);
+    return net;
+}
+
+/* The tape runs the network that is opened. */
+static void test_tape_forward(void)
+{
+    struct dnas_network *n = open_golden(DNAS_PRECISION_F32);
+    struct dnas_network_run *run = dnas_network_run_new(n);
+    struct dnas_net *net = net_of(n);
+    struct golden g;
+
+    load(&g);
+    for (int with_backward = 0; with_backward < 2; with_backward++) {
+        struct dnas_tape *t = dnas_tape_new(net, T_MAX, with_backward != 0);
+
+        for (size_t row = 0; row < N_ROWS; row++) {
+            uint16_t ids[T_MAX];
+            size_t T = ids_of(ids, &g, row);
+            const float *want = dnas_network_forward(run, ids, T, 1), *got;
+
+            dnas_tape_embed(t, ids, T, &none);
+            dnas_tape_forward(t, 0, 1, T, &none); /* in two goes, as mixing does it */
+            got = dnas_tape_forward(t, 1, 3, T, &none);
+            for (size_t i = 0; i < T * C; i++)
+                CHECK_NEAR(got[i], want[i], 2e-5);
+        }
+        dnas_tape_free(t);
+    }
+    release(&g);
+    dnas_net_free(net);
+    dnas_network_run_free(run);
+    dnas_network_close(n);
+}
+
+/* Gradients of all parameters, to 1e-5 of the largest of each tensor. */
+static void compare_gradients(const struct dnas_net *net)
+{
+    struct dnas_err err = {""};
+    struct dnas_weights *w = dnas_weights_open(GOLDEN "/gradients.safetensors", &err);
+    size_t n_compared = 0;
+
+    CHECK(w != NULL);
+    for (size_t i = 0; w && i < net->n_tensors; i++) {
+        const struct dnas_layout_tensor *t = &net->tensors[i].tensor;
+        const struct dnas_tensor *x = dnas_weights_find(w, "", t->name);
+        const float *want = x ? dnas_tensor_f32(w, x, &err) : NULL;
+        const float *got = net->g + net->tensors[i].at;
+        double largest = 0, worst = 0;
+
+        CHECK(want != NULL && x->n_elements == t->n);
+        for (size_t k = 0; want && k < t->n; k++) {
+            double d = fabs((double)got[k] - (double)want[k]);
+
+            largest = fabs((double)want[k]) > largest ? fabs((double)want[k]) : largest;
+            if (!(d <= worst))
+                worst = d;
+        }
+        if (!(largest > 0 && worst <= 1e-5 * largest))
+            CHECK_FAIL("%s: %g of %g", t->name, worst, largest);
+        n_compared++;
+    }
+    CHECK_INT(n_compared, 1 + 3 * 14 + 2);
+    dnas_weights_close(w);
+}
+
+static void test_gradients(void)
+{
+    struct dnas_network *n = open_golden(DNAS_PRECISION_F32);
+    struct dnas_net *net = net_of(n);
+    struct dnas_tape *t = dnas_tape_new(net, 129, true);
+    float *dx = dnas_xalloc((size_t)129 * C, sizeof(*dx));
+    struct golden g;
+
+    load(&g);
+    for (size_t row = 0; row < N_SHORT; row++) {
+        uint16_t ids[T_MAX];
+        size_t T = ids_of(ids, &g, row);
+
+        for (size_t i = 0; i < T * C; i++)
+            dx[i] = (float)(sin(1 + 0.37 * (double)(i / C) + 1.3 * (double)(i % C)) / (double)T);
+        dnas_tape_embed(t, ids, T, &none);
+        dnas_tape_forward(t, 0, 3, T, &none);
+        dnas_tape_backward(t, dx, 1, 3, T, &none, &alone);
+        dnas_tape_backward(t, dx, 0, 1, T, &none, &alone);
+        dnas_tape_backward_embed(t, dx, ids, T, false, &none, &alone);
+    }
+    compare_gradients(net);
+    release(&g);
+    free(dx);
+    dnas_tape_free(t);
+    dnas_net_free(net);
+    dnas_network_close(n);
+}
+
+static double loss_at(struct dnas_tape *t, const uint16_t *ids, size_t T,
+                      const struct dnas_dropout *chance)
+{
+    const float *x;
+    double sum = 0;
+
+    dnas_tape_embed(t, ids, T, chance);
+    x = dnas_tape_forward(t, 0, 3, T, chance);
+    for (size_t i = 0; i < T * C; i++)
+        sum += (double)x[i] * sin((double)i);
+    return sum;
+}
+
+/* With dropout the gradient is that of the function with these values dropped:
+ * along itself the loss rises as its square. */
+static void test_gradient_under_dropout(void)
+{
+    const struct dnas_dropout chance = {.drop = 16384, .step = 3, .row = 1, .seed = 5};
+    struct dnas_network *n = open_golden(DNAS_PRECISION_F32);
+    struct dnas_net *net = net_of(n);
+    struct dnas_tape *t = dnas_tape_new(net, 20, true);
+    float dx[20 * C], *kept = dnas_xalloc(net->n, sizeof(*kept));
+    uint16_t ids[20];
+    double square = 0, above, step;
+
+    for (size_t i = 0; i < 20; i++)
+        ids[i] = (uint16_t)(3 + i);
+    CHECK(fabs(loss_at(t, ids, 20, &chance) - loss_at(t, ids, 20, &none)) > 0.1);
+    loss_at(t, ids, 20, &chance);
+    for (size_t i = 0; i < (size_t)20 * C; i++)
+        dx[i] = (float)sin((double)i);
+    dnas_tape_backward(t, dx, 0, 3, 20, &chance, &alone);
+    dnas_tape_backward_embed(t, dx, ids, 20, false, &chance, &alone);
+    memcpy(kept, net->w, net->n * sizeof(*kept));
+    for (size_t i = 0; i < net->n; i++)
+        square += (double)net->g[i] * (double)net->g[i];
+    step = 2e-3 / sqrt(square); /* the rest of the series: 6e-4 */
+    for (size_t i = 0; i < net->n; i++)
+        net->w[i] = kept[i] + (float)(step * (double)net->g[i]);
+    above = loss_at(t, ids, 20, &chance);
+    for (size_t i = 0; i < net->n; i++)
+        net->w[i] = kept[i] - (float)(step * (double)net->g[i]);
+    CHECK_NEAR((above - loss_at(t, ids, 20, &chance)) / (2 * step * square), 1, 2e-3);
+    free(kept);
+    dnas_tape_free(t);
+    dnas_net_free(net);
+    dnas_network_close(n);
+}
+
 /* ---- what is refused ---- */
 
 /* A folder with the golden weights and this config; the sentence of opening it. */
@@ -231,7 +386,7 @@ static void test_configs(void)
          "its 'model_type' is none of bert, esm"},
         {"{\"model_type\": \"esm\", " ROTARY ", \"vocab_size\": 27, \"hidden_size\": 24, "
          "\"num_hidden_layers\": 3, \"num_attention_heads\": 8, \"intermediate_size\": 20}",
-         "24 channels, of which 8 heads do not get an even number each"},
+         "8 heads do not get an even number each of 24 channels"},
         {"{\"model_type\": \"esm\", " ROTARY ", \"vocab_size\": 27, \"hidden_size\": 24, "
          "\"num_hidden_layers\": 3, \"num_attention_heads\": 2, \"intermediate_size\": 21}",
          "'esm.encoder.layer.0.intermediate.dense.weight' does not have the shape"},
@@ -287,6 +442,9 @@ int main(void)
     RUN(test_logits);
     RUN(test_same_bytes_in_any_order);
     RUN(test_bf16);
+    RUN(test_tape_forward);
+    RUN(test_gradients);
+    RUN(test_gradient_under_dropout);
     RUN(test_configs);
     RUN(test_no_head);
     return check_done();
