@@ -202,7 +202,7 @@ int main(int argc, char **argv)
     /* clang-format off */
     const struct dnas_opt opts[] = {
         {0, "arch", "NAME", DNAS_OPT_CHOICE, &t.arch, 0, 0, archs,
-         "what to train: kmer, a map of k-mer profiles, or bert, a network"},
+         "what to train: kmer, a map of k-mer profiles, or a network, bert or esm"},
         {'s', "seed", "N", DNAS_OPT_INT, &t.seed, 0, 9007199254740991.0, NULL,
          "draws with this seed"},
         {0, "no-pg", NULL, DNAS_OPT_FLAG, &t.common.no_pg, 0, 0, NULL,
