@@ -7,9 +7,10 @@
 #include <string.h>
 
 #include "common/bert.h"
+#include "common/esm.h"
 #include "common/hyena.h"
 
-const struct dnas_backbone *const dnas_backbones[] = {&dnas_bert, &dnas_hyena, NULL};
+const struct dnas_backbone *const dnas_backbones[] = {&dnas_bert, &dnas_hyena, &dnas_esm, NULL};
 
 const struct dnas_backbone *dnas_backbone_named(const char *name)
 {

@@ -26,6 +26,8 @@ struct dnas_backbone {
     const char *model_type;     /* config.json's */
     const char *first_tensor;   /* one that each such model has, without a prefix */
     const char *const *surplus; /* parts of the names of other tasks' tensors, NULL at the end */
+    const char *const *head; /* [DNAS_HEAD_TENSORS] names of the head for masked tokens, whole, in
+                                the order of struct dnas_network_head; NULL: it gives no logits */
 
     /* ---- opened (network.h) ---- */
 
@@ -52,6 +54,8 @@ struct dnas_backbone {
 
     /* ---- trained (net.h) ---- */
 
+    /* 0, or -1 with a sentence for a shape that it cannot have; NULL: any that divides. */
+    int (*check_shape)(const struct dnas_shape *shape, struct dnas_err *err);
     const char *mlm_prefix; /* of its tensors beside a head for masked tokens; NULL: it has none */
     /* A new net of this shape, laid out by dnas_net_lay_out; like: an opened
      * network that has further settings, or NULL.  NULL: it cannot be trained. */

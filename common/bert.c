@@ -8,12 +8,13 @@
 #include <stdlib.h>
 
 #include "common/bert_net.h"
+#include "common/product.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
 
 /* Rows of the feed-forward part at a time: its width is 8 C, so a whole
  * sequence of it would be most of a thread's memory. */
-#define FEED_ROWS 512
+#define FEED_ROWS DNAS_PRODUCT_ROWS
 
 /* The matrices of a layer in bf16; NULL in f32. */
 struct narrow {
@@ -88,14 +89,6 @@ static void tensor(struct dnas_layout_tensor *out, struct dnas_network *n, size_
     dnas_bert_get_tensor(out, &n->shape, &bert_of(n)->w, i);
 }
 
-static uint16_t *narrowed(const float *w, size_t n)
-{
-    uint16_t *to = dnas_xalloc64(n, sizeof(*to));
-
-    dnas_cpu_bf16_from_f32(to, w, n);
-    return to;
-}
-
 static void narrow_layers(struct bert *b)
 {
     size_t C = b->network.shape.C, F = b->network.shape.F;
@@ -104,10 +97,10 @@ static void narrow_layers(struct bert *b)
         const struct dnas_bert_layer *y = &b->w.layers[l];
         struct narrow *to = &b->narrow[l];
 
-        to->qkv_w = narrowed(y->qkv_w, 3 * C * C);
-        to->out_w = narrowed(y->out_w, C * C);
-        to->gated_w = narrowed(y->gated_w, 2 * F * C);
-        to->down_w = narrowed(y->down_w, C * F);
+        to->qkv_w = dnas_narrowed(y->qkv_w, 3 * C * C);
+        to->out_w = dnas_narrowed(y->out_w, C * C);
+        to->gated_w = dnas_narrowed(y->gated_w, 2 * F * C);
+        to->down_w = dnas_narrowed(y->down_w, C * F);
     }
 }
 
@@ -195,26 +188,6 @@ static void make_room(struct run *run, const struct dnas_shape *s, size_t T)
     run->scratch = dnas_xalloc64(dnas_cpu_attention_scratch(T, s->C / s->H), sizeof(*run->scratch));
 }
 
-/* out = y w^T + bias + residual in the network's precision; w16 is w in bf16.
- * In bf16 some rows at a time: their copy is then small. */
-static void product(struct run *run, float *out, const float *y, const float *w,
-                    const uint16_t *w16, const float *bias, const float *residual, size_t N,
-                    size_t O, size_t I)
-{
-    if (!w16) {
-        dnas_cpu_linear_fwd(out, y, w, bias, residual, N, O, I);
-        return;
-    }
-    for (size_t from = 0; from < N; from += FEED_ROWS) {
-        size_t n = N - from < FEED_ROWS ? N - from : FEED_ROWS;
-
-        dnas_cpu_bf16_from_f32(run->narrow, y + from * I, n * I);
-        if (dnas_cpu_matmul_bf16(out + from * O, run->narrow, w16, n, O, I, 0, 1, 0) != 0)
-            DNAS_BUG("no product of bf16, which was there a moment ago");
-    }
-    dnas_cpu_add_rows(out, bias, residual, N, O);
-}
-
 /* x <- norm(attention(x) + x); qkv's room serves for the sum, too. */
 static void attend(const struct bert *b, size_t l, struct run *run, size_t T, int skip)
 {
@@ -222,10 +195,10 @@ static void attend(const struct bert *b, size_t l, struct run *run, size_t T, in
     const struct narrow *n = &b->narrow[l];
     size_t C = b->network.shape.C;
 
-    product(run, run->qkv, run->x, y->qkv_w, n->qkv_w, y->qkv_b, NULL, T, 3 * C, C);
+    dnas_product(run->qkv, run->x, y->qkv_w, n->qkv_w, y->qkv_b, NULL, T, 3 * C, C, run->narrow);
     dnas_cpu_attention_fwd(run->mixed, NULL, NULL, &run->n_scores, run->qkv, b->slopes, T, C,
                            b->network.shape.H, skip, run->scratch);
-    product(run, run->qkv, run->mixed, y->out_w, n->out_w, y->out_b, run->x, T, C, C);
+    dnas_product(run->qkv, run->mixed, y->out_w, n->out_w, y->out_b, run->x, T, C, C, run->narrow);
     dnas_cpu_layernorm_fwd(run->x, NULL, NULL, run->qkv, NULL, y->norm1_w, y->norm1_b, T, C,
                            b->network.shape.eps);
 }
@@ -241,9 +214,11 @@ static void feed_forward(const struct bert *b, size_t l, struct run *run, size_t
         size_t n = T - from < FEED_ROWS ? T - from : FEED_ROWS;
         float *x = run->x + from * C, *sum = run->mixed + from * C;
 
-        product(run, run->wide, x, y->gated_w, narrow->gated_w, NULL, NULL, n, 2 * F, C);
+        dnas_product(run->wide, x, y->gated_w, narrow->gated_w, NULL, NULL, n, 2 * F, C,
+                     run->narrow);
         dnas_cpu_geglu_fwd(run->gated, run->wide, n, F);
-        product(run, sum, run->gated, y->down_w, narrow->down_w, y->down_b, x, n, C, F);
+        dnas_product(sum, run->gated, y->down_w, narrow->down_w, y->down_b, x, n, C, F,
+                     run->narrow);
         dnas_cpu_layernorm_fwd(x, NULL, NULL, sum, NULL, y->norm2_w, y->norm2_b, n, C,
                                b->network.shape.eps);
     }

@@ -41,7 +41,8 @@ struct job {
     double *sum; /* [C] of mean times letters */
     uint64_t length_bp;
     struct dnas_table extra;
-    float *vector; /* [C] */
+    double *embedding; /* [dims of the network] */
+    float *vector;     /* the same */
     uint16_t *narrow;
 };
 
@@ -158,15 +159,19 @@ static int work(void *ctx, int slot, int worker, struct dnas_err *err)
 
 static int write_sum(struct job *j, const struct slot *s, struct dnas_err *err)
 {
-    size_t C = j->e->network->shape.C, dims = j->e->dims ? j->e->dims : C;
+    const struct dnas_network *n = j->e->network;
+    size_t C = n->shape.C, all = dnas_network_dims(n), dims = j->e->dims ? j->e->dims : all;
     uint32_t length_bp = (uint32_t)j->length_bp;
 
     if (j->length_bp > UINT32_MAX)
         return dnas_err_set(err, "'%.200s' is longer than 4294967295 letters", id_of(s));
     for (size_t i = 0; i < C; i++)
-        j->vector[i] = (float)(j->length_bp ? j->sum[i] / (double)j->length_bp : 0);
-    if (dims != C)
-        dnas_reduce_mean(j->vector, j->vector, C, dims);
+        j->sum[i] = j->length_bp ? j->sum[i] / (double)j->length_bp : 0;
+    dnas_network_embedding(n, j->embedding, j->sum);
+    for (size_t i = 0; i < all; i++)
+        j->vector[i] = (float)j->embedding[i];
+    if (dims != all)
+        dnas_reduce_mean(j->vector, j->vector, all, dims);
     for (size_t i = 0; j->e->bf16 && i < dims; i++)
         j->narrow[i] = dnas_bf16_from_f32(j->vector[i]);
     dnas_writer_text(j->w, DNAS_EMBED_ID, id_of(s));
@@ -227,7 +232,7 @@ static void find_further_columns(struct job *j)
 static int run(struct job *j, struct dnas_err *err)
 {
     const struct dnas_embed_network *e = j->e;
-    size_t C = e->network->shape.C;
+    size_t C = e->network->shape.C, dims = dnas_network_dims(e->network);
     struct dnas_pipeline p = {.fill = fill,
                               .work = work,
                               .drain = drain,
@@ -240,8 +245,9 @@ static int run(struct job *j, struct dnas_err *err)
     j->runs = dnas_xalloc((size_t)e->n_threads, sizeof(*j->runs));
     j->encoders = dnas_xalloc((size_t)e->n_threads, sizeof(*j->encoders));
     j->sum = dnas_xzalloc(C, sizeof(*j->sum));
-    j->vector = dnas_xalloc(C, sizeof(*j->vector));
-    j->narrow = dnas_xalloc(C, sizeof(*j->narrow));
+    j->embedding = dnas_xalloc(dims, sizeof(*j->embedding));
+    j->vector = dnas_xalloc(dims, sizeof(*j->vector));
+    j->narrow = dnas_xalloc(dims, sizeof(*j->narrow));
     for (int i = 0; i < e->n_threads; i++) {
         j->runs[i] = dnas_network_run_new(e->network);
         j->encoders[i] = dnas_bpe_encoder_new();
@@ -268,6 +274,7 @@ static int run(struct job *j, struct dnas_err *err)
     free(j->runs);
     free(j->encoders);
     free(j->sum);
+    free(j->embedding);
     free(j->vector);
     free(j->narrow);
     free(j->extra_from);

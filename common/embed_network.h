@@ -3,8 +3,8 @@
  * embed_network.h - sequences or tokens to EMBEDDINGS by a network.
  *
  * A sequence's embedding is the mean of its windows' embeddings, each the mean
- * of the last hidden states of all tokens, [CLS] and [SEP] included, weighted
- * by the windows' letters.
+ * of the last hidden states (or logits) of all tokens, [CLS] and [SEP] included,
+ * weighted by the windows' letters.
  */
 #ifndef DNAS_EMBED_NETWORK_H
 #define DNAS_EMBED_NETWORK_H

@@ -5,6 +5,7 @@
 #include "common/network.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -133,6 +134,71 @@ static int take_all(struct dnas_network *network, struct dnas_err *err)
     return status;
 }
 
+/* One tensor of the head; NULL with a sentence. */
+static const float *take_of_head(struct dnas_network *n, const char *name, size_t rows,
+                                 size_t columns, struct dnas_err *err)
+{
+    const struct dnas_tensor *x = dnas_weights_find(n->weights, "", name);
+
+    if (!x)
+        dnas_err_set(err, "the tensor '%s' is missing: the model has no head that gives logits",
+                     name);
+    else if (x->n_dims != (columns ? 2 : 1) || x->shape[0] != rows ||
+             (columns && x->shape[1] != columns))
+        dnas_err_set(err, "the tensor '%s' does not have the shape that the config gives it", name);
+    else if (dnas_tensor_check_finite(n->weights, x, err) == 0)
+        return dnas_tensor_f32(n->weights, x, err);
+    return NULL;
+}
+
+int dnas_network_set_output(struct dnas_network *n, enum dnas_output output, struct dnas_err *err)
+{
+    const char *const *name = n->backbone->head;
+    struct dnas_network_head *h = &n->head;
+    size_t C = n->shape.C, V = n->shape.V;
+    struct dnas_layout_tensor words;
+
+    n->output = output;
+    if (output == DNAS_OUTPUT_HIDDEN)
+        return 0;
+    if (!name)
+        return dnas_err_set(err, "networks of the kind '%s' give no logits", n->backbone->name);
+    h->dense_w = take_of_head(n, name[0], C, C, err);
+    h->dense_b = h->dense_w ? take_of_head(n, name[1], C, 0, err) : NULL;
+    h->norm_w = h->dense_b ? take_of_head(n, name[2], C, 0, err) : NULL;
+    h->norm_b = h->norm_w ? take_of_head(n, name[3], C, 0, err) : NULL;
+    h->bias = h->norm_b ? take_of_head(n, name[5], V, 0, err) : NULL;
+    if (h->bias && dnas_weights_find(n->weights, "", name[4])) {
+        h->decoder_w = take_of_head(n, name[4], V, C, err);
+    } else if (h->bias) {
+        n->backbone->tensor(&words, n, 0);
+        h->decoder_w = *words.field;
+    }
+    return h->bias && h->decoder_w ? 0 : -1;
+}
+
+size_t dnas_network_dims(const struct dnas_network *n)
+{
+    return n->output == DNAS_OUTPUT_LOGITS ? n->shape.V : n->shape.C;
+}
+
+void dnas_network_embedding(const struct dnas_network *n, double *out, const double *mean)
+{
+    size_t C = n->shape.C;
+
+    if (n->output == DNAS_OUTPUT_HIDDEN) {
+        memcpy(out, mean, C * sizeof(*out));
+        return;
+    }
+    for (size_t v = 0; v < n->shape.V; v++) {
+        const float *row = n->head.decoder_w + v * C;
+
+        out[v] = (double)n->head.bias[v];
+        for (size_t i = 0; i < C; i++)
+            out[v] += (double)row[i] * mean[i];
+    }
+}
+
 /* ---- opening ---- */
 
 /* config.json of a folder, or the metadata's "config". */
@@ -180,6 +246,8 @@ static int read_tokenizer(struct dnas_network *n, const char *path, bool is_fold
 static const struct dnas_backbone *choose(const json_t *config, struct dnas_err *err)
 {
     const json_t *type = json_object_get(config, "model_type");
+    char known[256] = "";
+    size_t at = 0;
 
     if (!json_is_object(config)) {
         dnas_err_set(err, "the config is not a JSON object");
@@ -194,8 +262,10 @@ static const struct dnas_backbone *choose(const json_t *config, struct dnas_err 
     }
     if (!type)
         return dnas_backbones[0];
-    dnas_err_set(err, "the config asks for another network: its 'model_type' is not \"%s\"",
-                 dnas_backbones[0]->model_type);
+    for (size_t i = 0; dnas_backbones[i] && at < sizeof(known); i++)
+        at += (size_t)snprintf(known + at, sizeof(known) - at, "%s%s", i > 0 ? ", " : "",
+                               dnas_backbones[i]->model_type);
+    dnas_err_set(err, "the config asks for another network: its 'model_type' is none of %s", known);
     return NULL;
 }
 
@@ -288,14 +358,37 @@ struct dnas_network_run *dnas_network_run_new(const struct dnas_network *n)
 
 void dnas_network_run_free(struct dnas_network_run *run)
 {
-    if (run)
-        run->network->backbone->run_free(run);
+    if (!run)
+        return;
+    free(run->bent);
+    run->network->backbone->run_free(run);
+}
+
+/* What the head has before its decoder: norm(gelu(dense x + b)). */
+static const float *bend(struct dnas_network_run *run, const float *x, size_t T)
+{
+    const struct dnas_network_head *h = &run->network->head;
+    const struct dnas_shape *s = &run->network->shape;
+
+    if (T > run->n_bent) {
+        free(run->bent);
+        run->bent = dnas_xalloc64(T * s->C, sizeof(*run->bent));
+        run->n_bent = T;
+    }
+    dnas_cpu_linear_fwd(run->bent, x, h->dense_w, h->dense_b, NULL, T, s->C, s->C);
+    dnas_cpu_gelu_fwd(run->bent, run->bent, T * s->C);
+    dnas_cpu_layernorm_fwd(run->bent, NULL, NULL, run->bent, NULL, h->norm_w, h->norm_b, T, s->C,
+                           s->eps);
+    return run->bent;
 }
 
 const float *dnas_network_forward(struct dnas_network_run *run, const uint16_t *ids, size_t T,
                                   int skip)
 {
-    return run->network->backbone->forward(run->network, run, ids, T, skip);
+    const struct dnas_network *n = run->network;
+    const float *x = n->backbone->forward(n, run, ids, T, skip);
+
+    return n->output == DNAS_OUTPUT_LOGITS ? bend(run, x, T) : x;
 }
 
 int dnas_network_check_ids(const struct dnas_network *n, const uint16_t *ids, size_t T,

@@ -26,20 +26,37 @@ enum dnas_precision {
     DNAS_PRECISION_BF16, /* products of weights in bf16 with f32 sums; the rest in f32 */
 };
 
+enum dnas_output {
+    DNAS_OUTPUT_HIDDEN, /* the last hidden states, C dimensions */
+    DNAS_OUTPUT_LOGITS, /* what the head for masked tokens makes of them, V dimensions */
+};
+
+/* The head that guesses masked tokens: decoder norm(gelu(dense x + b)) + bias. */
+#define DNAS_HEAD_TENSORS 6
+struct dnas_network_head {
+    const float *dense_w, *dense_b; /* [C,C] [C] */
+    const float *norm_w, *norm_b;   /* [C] */
+    const float *decoder_w, *bias;  /* [V,C] [V] */
+};
+
 /* To be read only; a backbone's own struct begins with it. */
 struct dnas_network {
     const struct dnas_backbone *backbone;
     struct dnas_shape shape;
     enum dnas_precision precision;
     struct dnas_weights *weights;
-    struct dnas_tokenizer *tokenizer;  /* NULL if the folder has none: then only tokens can be
-                                          embedded */
+    struct dnas_tokenizer *tokenizer; /* NULL if the folder has none: then only tokens can be
+                                         embedded */
+    enum dnas_output output;
+    struct dnas_network_head head;     /* filled for logits */
     char hash[DNAS_WEIGHTS_HASH_SIZE]; /* 32 hex digits over the tensors that the network uses */
 };
 
 /* What one thread needs to run a network; a backbone's own begins with it. */
 struct dnas_network_run {
     const struct dnas_network *network;
+    float *bent; /* [n_bent,C]  within the head, for logits */
+    size_t n_bent;
 };
 
 /* Whether the processor multiplies bf16 itself; where it does not, oneDNN may
@@ -62,10 +79,21 @@ struct dnas_network_run *dnas_network_run_new(const struct dnas_network *n);
 /* NULL is fine. */
 void dnas_network_run_free(struct dnas_network_run *run);
 
-/* The last hidden states f32 [T,C] of T tokens, each below V (else a bug);
- * valid until the next call on run, whose memory grows with the longest
- * sequence.  Runs on the calling thread; the bits depend on the tokens alone.
- * skip: leave out attention that cannot be seen (kernels.h). */
+/* Chooses what dnas_network_forward gives, before the first run; -1 with a
+ * sentence where the file has no head that gives logits.  A head without a
+ * decoder shares the table of words. */
+int dnas_network_set_output(struct dnas_network *n, enum dnas_output output, struct dnas_err *err);
+/* Dimensions of an embedding: C, or V for logits. */
+size_t dnas_network_dims(const struct dnas_network *n);
+/* The embedding, f64 [dnas_network_dims], of the mean, f64 [C], of rows that
+ * dnas_network_forward gave: the mean itself, or the mean logits, since the
+ * decoder is linear. */
+void dnas_network_embedding(const struct dnas_network *n, double *out, const double *mean);
+
+/* The last hidden states f32 [T,C] of T tokens, or for logits what the decoder takes, each below V
+ * (else a bug); valid until the next call on run, whose memory grows with the longest sequence.
+ * Runs on the calling thread; the bits depend on the tokens alone. skip: leave out attention that
+ * cannot be seen (kernels.h). */
 const float *dnas_network_forward(struct dnas_network_run *run, const uint16_t *ids, size_t T,
                                   int skip);
 

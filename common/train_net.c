@@ -202,6 +202,8 @@ static int make_net(struct run *r, struct dnas_err *err)
         status =
             dnas_err_set(err, "%s: takes sequences of %zu tokens at most: try --max-tokens %zu",
                          t->init, shape.positions, shape.positions);
+    if (status == 0 && backbone->check_shape && backbone->check_shape(&shape, err) != 0)
+        status = dnas_err_at(err, "--arch %s: ", backbone->name);
     if (status == 0 && t->n_frozen > shape.L + 1)
         status = dnas_err_set(err, "%zu layers cannot be frozen: there are %zu", t->n_frozen - 1,
                               shape.L);

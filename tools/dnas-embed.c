@@ -35,7 +35,7 @@ struct embed {
     const char *model;
     int device, precision, type, compat, adapt;
     int64_t reduce, window_bp, max_tokens, seed;
-    bool resume, is_vae;
+    bool resume, is_vae, logits;
     struct dnas_seq *seq;           /* the input: either this */
     struct dnas_reader *reader;     /* or that, */
     struct dnas_tokens *tokens;     /* row by row */
@@ -56,7 +56,7 @@ static size_t all_dims(const struct embed *e)
 {
     if (e->is_vae)
         return vae_defaults.latent;
-    return e->network ? e->network->shape.C : counting(e).C;
+    return e->network ? dnas_network_dims(e->network) : counting(e).C;
 }
 
 static const char *model_name(const struct embed *e)
@@ -102,6 +102,8 @@ static json_t *describe(const struct embed *e)
     json_object_set_new(o, "compat", json_string(compats[e->compat]));
     if (e->adapt)
         json_object_set_new(o, "adapt", json_string(dnas_kmer_adapts[e->adapt]));
+    if (e->logits)
+        json_object_set_new(o, "output", json_string("logits"));
     if (e->reduce > 0)
         json_object_set_new(o, "reduce", json_integer(e->reduce));
     json_object_set_new(o, "precision", json_string(precisions[e->precision]));
@@ -305,6 +307,17 @@ static int run(struct embed *e, const struct dnas_tool *tool, char **paths, int 
     return 0;
 }
 
+static struct dnas_network *open_network(const struct embed *e, struct dnas_err *err)
+{
+    struct dnas_network *n = dnas_network_open(e->model, (enum dnas_precision)e->precision, err);
+
+    if (!n || !e->logits || dnas_network_set_output(n, DNAS_OUTPUT_LOGITS, err) == 0)
+        return n;
+    dnas_err_at(err, "%s: --logits: ", e->model);
+    dnas_network_close(n);
+    return NULL;
+}
+
 /* Opens the model.  -1 to go on, or the exit status. */
 static int open_model(struct embed *e, struct dnas_err *err)
 {
@@ -319,7 +332,7 @@ static int open_model(struct embed *e, struct dnas_err *err)
     else if (access(e->model, F_OK) == 0 && dnas_kmer_model_is(e->model))
         e->kmer = dnas_kmer_model_open(e->model, err);
     else if (access(e->model, F_OK) == 0)
-        e->network = dnas_network_open(e->model, (enum dnas_precision)e->precision, err);
+        e->network = open_network(e, err);
     else
         return dnas_usage_error("-m '%s' is neither a file nor one of kmer, tnf, tnf-canonical, "
                                 "tnf-k, dna2vec:FILE, vae",
@@ -347,6 +360,8 @@ static int check(struct embed *e, struct dnas_err *err)
     status = open_model(e, err);
     if (status >= 0)
         return status;
+    if (!e->network && e->logits)
+        return dnas_usage_error("--logits is for networks; %s has none", model_name(e));
     if (!e->network && e->precision == 1)
         return dnas_usage_error("--precision is for networks; %s counts whole numbers",
                                 model_name(e));
@@ -388,6 +403,8 @@ int main(int argc, char **argv)
          "[kmer]"},
         {'d', "device", "DEVICE", DNAS_OPT_CHOICE, &e.device, 0, 0, devices,
          "auto, cpu or cuda; auto may fall back"},
+        {0, "logits", NULL, DNAS_OPT_FLAG, &e.logits, 0, 0, NULL,
+         "of a network the mean logits of its head for masked tokens, not hidden states"},
         {0, "precision", "TYPE", DNAS_OPT_CHOICE, &e.precision, 0, 0, precisions,
          "networks: multiply in f32 or, where the processor can, in bf16"},
         {0, "output-type", "TYPE", DNAS_OPT_CHOICE, &e.type, 0, 0, types,

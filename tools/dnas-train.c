@@ -20,8 +20,9 @@
 #include "common/train_kmer.h"
 #include "common/train_vae.h"
 
-enum arch { ARCH_KMER, ARCH_VAE, ARCH_BERT, ARCH_HYENA }; /* from bert on networks (backbone.h) */
-static const char *const archs[] = {"kmer", "vae", "bert", "hyena", NULL};
+/* From bert on networks (backbone.h). */
+enum arch { ARCH_KMER, ARCH_VAE, ARCH_BERT, ARCH_HYENA, ARCH_ESM };
+static const char *const archs[] = {"kmer", "vae", "bert", "hyena", "esm", NULL};
 
 struct train {
     struct dnas_common common;
@@ -223,6 +224,7 @@ static int run(struct train *t, const struct dnas_tool *tool, char **paths, int 
         return run_kmer(t, tool, paths, n_paths, err);
     case ARCH_BERT:
     case ARCH_HYENA:
+    case ARCH_ESM:
         return run_net(t, tool, paths, n_paths, err);
     case ARCH_VAE:
         return run_vae(t, tool, paths, n_paths, err);

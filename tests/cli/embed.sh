@@ -389,6 +389,49 @@ test_network_from_sequences_and_from_tokens() {
     dnas-tokenize -T other.json s.fa -o other.dnas
     expect_status 1 dnas-embed -q -m model other.dnas
 }
+# Nucleotide Transformer's kind; 2-mers for words.
+test_another_network() {
+    local how
+    cp -r "$DATA"/golden/nt_tiny model
+    { random_fasta 7 3 && printf '>odd\nACGNNTRYKACG\n>one\nA\n'; } >s.fa
+    for how in '' '--window 700' '--max-tokens 50' '--truncate 333'; do
+        # shellcheck disable=SC2086
+        expect_ok dnas-embed -q --no-pg -m model $how s.fa
+        cp "$TMP/out" direct.dnas
+        # shellcheck disable=SC2086
+        dnas-tokenize -q --no-pg -T model $how s.fa -o tokens.dnas
+        expect_ok dnas-embed -q --no-pg -m model -t 3 tokens.dnas
+        expect_same direct.dnas "$TMP/out"
+        [ "$(dnas-view -c direct.dnas)" = 9 ] || fail "not nine rows"
+    done
+    dnas-view -H direct.dnas | grep -q '"model": "esm"' || fail "the header names another model"
+    # Tokens of the published vocabulary, of 6-mers, are not this model's.
+    dnas-tokenize -q -T nt s.fa -o other.dnas
+    expect_sentence 1 'other.dnas: was made by another tokenizer than that of model' dnas-embed -q -m model other.dnas
+}
+
+test_logits() {
+    cp -r "$DATA"/golden/nt_tiny model
+    random_fasta 5 3 >s.fa
+    expect_ok dnas-embed -q --no-pg -m model --logits s.fa -o logits.dnas
+    [ "$(dnas-view logits.dnas | head -n 1 | tr '\t' '\n' | grep -c embedding)" = 27 ] || fail "not 27 dimensions"
+    dnas-view -H logits.dnas >header
+    grep -q '"output": "logits"' header || fail "the header says $(cat header)"
+    expect_ok dnas-embed -q --no-pg -m model --logits --reduce 9 -t 1 s.fa
+    expect_ok dnas-embed -q --no-pg -m model s.fa -o hidden.dnas
+    dnas-view -H hidden.dnas >header
+    ! grep -q '"output"' header || fail "the header says $(cat header)"
+    # Windows are weighted by their letters, as in hidden states: twice the same is the same.
+    awk '/^>/ { print; next } { print $0 $0 }' <<<$'>a\nACGTTGCAACGGTTAACCGGAAC' >two.fa
+    dnas-embed -q --no-pg -m model --logits --window 23 two.fa | dnas-view | cut -f 2-28 >two
+    sed 's/^\(.......................\).*/\1/' two.fa >once.fa
+    dnas-embed -q --no-pg -m model --logits once.fa | dnas-view | cut -f 2-28 >once
+    expect_same once two
+    expect_sentence 2 '--logits is for networks; tnf has none' dnas-embed -m tnf --logits s.fa
+    network
+    expect_sentence 1 "^dnas-embed: model: --logits: networks of the kind 'bert' give no logits" dnas-embed -m model --logits s.fa
+}
+
 # A sequence's bits do not depend on its neighbours, shards, or a break.
 test_network_alone_and_in_company() {
     network

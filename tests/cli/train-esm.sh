@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# train-esm.sh - dnas-train --arch esm: from pairs to a model that runs, from
+# scratch and from another, and what is refused.  What holds for every network
+# is in train-bert.sh.
+# shellcheck source=tests/lib.sh
+. tests/lib.sh
+
+# 60 pairs of three species of different composition; the last 12 are for validation.
+make_pairs() {
+    cp -r "$DATA"/golden/nt_tiny .
+    awk 'BEGIN {
+        x = 7
+        split("AACGT ACCGGG ACGTTT", mix, " ")
+        print "id\tseq_a\tseq_b\tsplit\tlabel"
+        for (i = 1; i <= 60; i++) {
+            m = mix[i % 3 + 1]
+            printf "p%d", i
+            for (k = 0; k < 2; k++) {
+                s = ""
+                n = 60 + i % 7 * 9
+                for (l = 0; l < n; l++) {
+                    x = (x * 16807) % 2147483647
+                    s = s substr(m, int(x / 16) % length(m) + 1, 1)
+                }
+                printf "\t%s", s
+            }
+            print "\t" (i > 48) "\tspecies" i % 3
+        }
+    }' >pairs.tsv
+    dnas-view --from-tsv pairs.tsv -o pairs.dnas &&
+        awk -F '\t' 'NR > 1 { print ">" NR " label=" $5 "\n" $2 $3 }' pairs.tsv >pairs.fa &&
+        dnas-tokenize -q -T nt_tiny pairs.dnas -o t.dnas || fail "no pairs"
+}
+train() { # train ARGUMENTS...
+    dnas-train -q -b 16 --rate 3e-3 --head-rate 1 --max-tokens 40 --no-pg "$@"
+}
+
+test_a_model_is_trained_and_runs() {
+    make_pairs
+    expect_ok train --arch esm -T nt_tiny --layers 2 --width 16 --heads 2 --log log.tsv --save-hf hf \
+        --curriculum wsimclr:2,mimix:2,imix:1,supcon:1 -o m.safetensors t.dnas
+    awk -F '\t' 'NR == 2 { first = $3 } { last = $3 } END { exit !(last > 0 && last < first) }' log.tsv ||
+        fail "the validation loss did not fall: $(cat log.tsv)"
+    expect_same nt_tiny/vocab.txt hf/vocab.txt
+    expect_ok dnas-embed -q --no-pg -m m.safetensors pairs.fa -o e.dnas
+    expect_ok dnas-embed -q --no-pg -m hf pairs.fa -o hf.dnas
+    expect_same e.dnas hf.dnas
+    dnas-view -H e.dnas | grep -q '"model": "esm"' || fail "the header names another model"
+    expect_ok train --arch esm -t 3 -T nt_tiny --layers 2 --width 16 --heads 2 \
+        --curriculum wsimclr:2,mimix:2,imix:1,supcon:1 -o again.safetensors t.dnas
+    cmp m.safetensors again.safetensors || fail "-t shows"
+}
+
+test_from_another_model() {
+    make_pairs
+    expect_ok train --init nt_tiny --curriculum wsimclr:1 -o m.safetensors t.dnas
+    expect_ok dnas-embed -q -m m.safetensors pairs.fa -o e.dnas
+    # The layers stay; what is behind them does not.
+    expect_ok train --init nt_tiny --curriculum wsimclr:1 --freeze 4 -o same.safetensors t.dnas
+    dnas-embed -q --no-pg -m nt_tiny pairs.fa | dnas-view >want
+    dnas-embed -q --no-pg -m same.safetensors pairs.fa | dnas-view >got
+    cmp -s want got && fail "the last layer norm learns, too"
+    expect_ok train --arch esm --init m.safetensors --curriculum wsimclr:1 -o n.safetensors t.dnas
+}
+
+test_what_it_refuses() {
+    make_pairs
+    expect_sentence 1 '--arch esm: 3 heads do not get an even number each of 9 channels' \
+        train --arch esm -T nt_tiny --width 9 --heads 3 -o m.safetensors t.dnas
+    expect_sentence 1 '--arch esm: 6 channels are no multiple of 4' \
+        train --arch esm -T nt_tiny --width 6 --heads 1 -o m.safetensors t.dnas
+    expect_sentence 1 '--arch esm has no head for masked tokens: leave mlm out' \
+        train --arch esm -T nt_tiny --width 8 --heads 1 --curriculum mlm:1 -o m.safetensors t.dnas
+    expect_sentence 1 'nt_tiny: is a network of --arch esm' \
+        train --arch bert --init nt_tiny -o m.safetensors t.dnas
+    expect_sentence 1 't.dnas: was made by another tokenizer than nt' \
+        train --arch esm -T nt --width 8 --heads 1 -o m.safetensors t.dnas
+}
+
+run_tests

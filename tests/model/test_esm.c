@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_esm.c - Nucleotide Transformer's network against numbers from Hugging
+ * Face's code.
+ *
+ * tests/data/golden/nt_tiny/README.md says how they were made.
+ */
+#include "tests/unit/check.h"
+
+#include <sys/stat.h>
+
+#include "common/backbone.h"
+#include "common/io.h"
+#include "common/network.h"
+#include "common/weights.h"
+#include "common/xmem.h"
+#include "kernels/kernels.h"
+#include "tests/unit/files.h"
+#include "tests/unit/npz.h"
+
+#define GOLDEN "tests/data/golden/nt_tiny"
+enum { N_ROWS = 5, N_SHORT = 4, C = 24, V = 27, T_MAX = 2048 };
+
+static struct dnas_network *open_golden(enum dnas_precision precision)
+{
+    struct dnas_err err = {""};
+    struct dnas_network *n = dnas_network_open(GOLDEN, precision, &err);
+
+    if (!n) {
+        printf("Bail out! %s\n", err.msg);
+        exit(99);
+    }
+    return n;
+}
+
+struct golden {
+    struct dnas_npy ids, lengths, hidden, embedding, logits;
+};
+
+static void load(struct golden *g)
+{
+    g->ids = npz_read(GOLDEN "/forward.npz", "input_ids", DNAS_NPY_AS_I64);
+    g->lengths = npz_read(GOLDEN "/forward.npz", "lengths", DNAS_NPY_AS_I64);
+    g->hidden = npz_read(GOLDEN "/forward.npz", "hidden", DNAS_NPY_AS_F32);
+    g->embedding = npz_read(GOLDEN "/forward.npz", "embedding_f64", DNAS_NPY_AS_F64);
+    g->logits = npz_read(GOLDEN "/forward.npz", "logits_f64", DNAS_NPY_AS_F64);
+}
+
+static void release(struct golden *g)
+{
+    dnas_npy_release(&g->ids);
+    dnas_npy_release(&g->lengths);
+    dnas_npy_release(&g->hidden);
+    dnas_npy_release(&g->embedding);
+    dnas_npy_release(&g->logits);
+}
+
+/* The ids of a row; returns how many. */
+static size_t ids_of(uint16_t *ids, const struct golden *g, size_t row)
+{
+    size_t T = (size_t)g->lengths.i64[row], at = 0;
+
+    for (size_t i = 0; i < row; i++)
+        at += (size_t)g->lengths.i64[i];
+    for (size_t t = 0; t < T; t++)
+        ids[t] = (uint16_t)g->ids.i64[at + t];
+    return T;
+}
+
+/* |a - b| / |b| of whole vectors. */
+static double relative_error(const double *a, const double *b, size_t n)
+{
+    double diff = 0, size = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        diff += (a[i] - b[i]) * (a[i] - b[i]);
+        size += b[i] * b[i];
+    }
+    return sqrt(diff / size);
+}
+
+static void test_golden(void)
+{
+    struct dnas_network *n = open_golden(DNAS_PRECISION_F32);
+    struct dnas_network_run *run = dnas_network_run_new(n);
+    size_t at = 0;
+    struct golden g;
+
+    CHECK_STR(n->backbone->name, "esm");
+    CHECK_INT(dnas_network_dims(n), C);
+    load(&g);
+    for (size_t row = 0; row < N_ROWS; row++) {
+        uint16_t ids[T_MAX];
+        size_t T = ids_of(ids, &g, row);
+        const float *x = dnas_network_forward(run, ids, T, 1);
+        double mean[C], embedding[C], worst = 0;
+
+        for (size_t i = 0; row < N_SHORT && i < T * C; i++) {
+            double d = fabs((double)x[i] - (double)g.hidden.f32[at + i]);
+
+            if (!(d <= worst))
+                worst = d;
+        }
+        at += T * C;
+        CHECK_NEAR(worst, 0, 2e-5); /* of values up to 6 */
+        dnas_cpu_meanpool_fwd(mean, x, T, C);
+        dnas_network_embedding(n, embedding, mean);
+        CHECK_NEAR(relative_error(embedding, g.embedding.f64 + row * C, C), 0, 2e-6);
+    }
+    release(&g);
+    dnas_network_run_free(run);
+    dnas_network_close(n);
+}
+
+static void test_logits(void)
+{
+    struct dnas_network *n = open_golden(DNAS_PRECISION_F32);
+    struct dnas_network_run *run;
+    struct dnas_err err = {""};
+    struct golden g;
+
+    CHECK_INT(dnas_network_set_output(n, DNAS_OUTPUT_LOGITS, &err), 0);
+    CHECK_STR(err.msg, "");
+    CHECK_INT(dnas_network_dims(n), V);
+    run = dnas_network_run_new(n);
+    load(&g);
+    for (size_t row = 0; row < N_ROWS; row++) {
+        uint16_t ids[T_MAX];
+        size_t T = ids_of(ids, &g, row);
+        double mean[C], logits[V];
+
+        dnas_cpu_meanpool_fwd(mean, dnas_network_forward(run, ids, T, 1), T, C);
+        dnas_network_embedding(n, logits, mean);
+        CHECK_NEAR(relative_error(logits, g.logits.f64 + row * V, V), 0, 2e-6);
+    }
+    release(&g);
+    dnas_network_run_free(run);
+    dnas_network_close(n);
+}
+
+/* Neither what ran before nor room left over shows in the result. */
+static void test_same_bytes_in_any_order(void)
+{
+    struct dnas_network *n = open_golden(DNAS_PRECISION_F32);
+    struct dnas_network_run *run = dnas_network_run_new(n);
+    struct golden g;
+
+    load(&g);
+    for (size_t row = N_ROWS; row-- > 0;) {
+        struct dnas_network_run *alone = dnas_network_run_new(n);
+        uint16_t ids[T_MAX];
+        size_t T = ids_of(ids, &g, row);
+        const float *x = dnas_network_forward(run, ids, T, 1);
+
+        CHECK(memcmp(x, dnas_network_forward(alone, ids, T, 0), T * C * sizeof(*x)) == 0);
+        dnas_network_run_free(alone);
+    }
+    release(&g);
+    dnas_network_run_free(run);
+    dnas_network_close(n);
+}
+
+/* bf16 keeps about three digits. */
+static void test_bf16(void)
+{
+    struct dnas_network *n;
+    struct dnas_network_run *run;
+    struct golden g;
+
+    if (!dnas_has_bf16())
+        SKIP("this processor has no products of bf16");
+    n = open_golden(DNAS_PRECISION_BF16);
+    run = dnas_network_run_new(n);
+    load(&g);
+    for (size_t row = 0; row < N_ROWS; row++) {
+        uint16_t ids[T_MAX];
+        size_t T = ids_of(ids, &g, row);
+        double mean[C], e;
+
+        dnas_cpu_meanpool_fwd(mean, dnas_network_forward(run, ids, T, 1), T, C);
+        e = relative_error(mean, g.embedding.f64 + row * C, C);
+        CHECK_NEAR(e, 0, 0.03);
+        CHECK(e > 1e-5); /* it is another product */
+    }
+    release(&g);
+    dnas_network_run_free(run);
+    dnas_network_close(n);
+}
+
+/* ---- training ---- */
+
+static const struct dnas_dropout none = {0};
+static const struct dnas_net_order alone = {0};
+
+static struct dnas_net *net_of(struct dnas_network *n)
+{
+    const struct dnas_net_heads heads = {0};
+    struct dnas_net *net = dnas_net_new(n->backbone, &n->shape, n, &heads);
+
+    dnas_net_init(net, 1, true);
+    dnas_net_copy(net, n);
+    return net;
+}
+
+/* The tape runs the network that is opened. */
+static void test_tape_forward(void)
+{
+    struct dnas_network *n = open_golden(DNAS_PRECISION_F32);
+    struct dnas_network_run *run = dnas_network_run_new(n);
+    struct dnas_net *net = net_of(n);
+    struct golden g;
+
+    load(&g);
+    for (int with_backward = 0; with_backward < 2; with_backward++) {
+        struct dnas_tape *t = dnas_tape_new(net, T_MAX, with_backward != 0);
+
+        for (size_t row = 0; row < N_ROWS; row++) {
+            uint16_t ids[T_MAX];
+            size_t T = ids_of(ids, &g, row);
+            const float *want = dnas_network_forward(run, ids, T, 1), *got;
+
+            dnas_tape_embed(t, ids, T, &none);
+            dnas_tape_forward(t, 0, 1, T, &none); /* in two goes, as mixing does it */
+            got = dnas_tape_forward(t, 1, 3, T, &none);
+            for (size_t i = 0; i < T * C; i++)
+                CHECK_NEAR(got[i], want[i], 2e-5);
+        }
+        dnas_tape_free(t);
+    }
+    release(&g);
+    dnas_net_free(net);
+    dnas_network_run_free(run);
+    dnas_network_close(n);
+}
+
+/* Gradients of all parameters, to 1e-5 of the largest of each tensor. */
+static void compare_gradients(const struct dnas_net *net)
+{
+    struct dnas_err err = {""};
+    struct dnas_weights *w = dnas_weights_open(GOLDEN "/gradients.safetensors", &err);
+    size_t n_compared = 0;
+
+    CHECK(w != NULL);
+    for (size_t i = 0; w && i < net->n_tensors; i++) {
+        const struct dnas_layout_tensor *t = &net->tensors[i].tensor;
+        const struct dnas_tensor *x = dnas_weights_find(w, "", t->name);
+        const float *want = x ? dnas_tensor_f32(w, x, &err) : NULL;
+        const float *got = net->g + net->tensors[i].at;
+        double largest = 0, worst = 0;
+
+        CHECK(want != NULL && x->n_elements == t->n);
+        for (size_t k = 0; want && k < t->n; k++) {
+            double d = fabs((double)got[k] - (double)want[k]);
+
+            largest = fabs((double)want[k]) > largest ? fabs((double)want[k]) : largest;
+            if (!(d <= worst))
+                worst = d;
+        }
+        if (!(largest > 0 && worst <= 1e-5 * largest))
+            CHECK_FAIL("%s: %g of %g", t->name, worst, largest);
+        n_compared++;
+    }
+    CHECK_INT(n_compared, 1 + 3 * 14 + 2);
+    dnas_weights_close(w);
+}
+
+static void test_gradients(void)
+{
+    struct dnas_network *n = open_golden(DNAS_PRECISION_F32);
+    struct dnas_net *net = net_of(n);
+    struct dnas_tape *t = dnas_tape_new(net, 129, true);
+    float *dx = dnas_xalloc((size_t)129 * C, sizeof(*dx));
+    struct golden g;
+
+    load(&g);
+    for (size_t row = 0; row < N_SHORT; row++) {
+        uint16_t ids[T_MAX];
+        size_t T = ids_of(ids, &g, row);
+
+        for (size_t i = 0; i < T * C; i++)
+            dx[i] = (float)(sin(1 + 0.37 * (double)(i / C) + 1.3 * (double)(i % C)) / (double)T);
+        dnas_tape_embed(t, ids, T, &none);
+        dnas_tape_forward(t, 0, 3, T, &none);
+        dnas_tape_backward(t, dx, 1, 3, T, &none, &alone);
+        dnas_tape_backward(t, dx, 0, 1, T, &none, &alone);
+        dnas_tape_backward_embed(t, dx, ids, T, false, &none, &alone);
+    }
+    compare_gradients(net);
+    release(&g);
+    free(dx);
+    dnas_tape_free(t);
+    dnas_net_free(net);
+    dnas_network_close(n);
+}
+
+static double loss_at(struct dnas_tape *t, const uint16_t *ids, size_t T,
+                      const struct dnas_dropout *chance)
+{
+    const float *x;
+    double sum = 0;
+
+    dnas_tape_embed(t, ids, T, chance);
+    x = dnas_tape_forward(t, 0, 3, T, chance);
+    for (size_t i = 0; i < T * C; i++)
+        sum += (double)x[i] * sin((double)i);
+    return sum;
+}
+
+/* With dropout the gradient is that of the function with these values dropped:
+ * along itself the loss rises as its square. */
+static void test_gradient_under_dropout(void)
+{
+    const struct dnas_dropout chance = {.drop = 16384, .step = 3, .row = 1, .seed = 5};
+    struct dnas_network *n = open_golden(DNAS_PRECISION_F32);
+    struct dnas_net *net = net_of(n);
+    struct dnas_tape *t = dnas_tape_new(net, 20, true);
+    float dx[20 * C], *kept = dnas_xalloc(net->n, sizeof(*kept));
+    uint16_t ids[20];
+    double square = 0, above, step;
+
+    for (size_t i = 0; i < 20; i++)
+        ids[i] = (uint16_t)(3 + i);
+    CHECK(fabs(loss_at(t, ids, 20, &chance) - loss_at(t, ids, 20, &none)) > 0.1);
+    loss_at(t, ids, 20, &chance);
+    for (size_t i = 0; i < (size_t)20 * C; i++)
+        dx[i] = (float)sin((double)i);
+    dnas_tape_backward(t, dx, 0, 3, 20, &chance, &alone);
+    dnas_tape_backward_embed(t, dx, ids, 20, false, &chance, &alone);
+    memcpy(kept, net->w, net->n * sizeof(*kept));
+    for (size_t i = 0; i < net->n; i++)
+        square += (double)net->g[i] * (double)net->g[i];
+    step = 2e-3 / sqrt(square); /* the rest of the series: 6e-4 */
+    for (size_t i = 0; i < net->n; i++)
+        net->w[i] = kept[i] + (float)(step * (double)net->g[i]);
+    above = loss_at(t, ids, 20, &chance);
+    for (size_t i = 0; i < net->n; i++)
+        net->w[i] = kept[i] - (float)(step * (double)net->g[i]);
+    CHECK_NEAR((above - loss_at(t, ids, 20, &chance)) / (2 * step * square), 1, 2e-3);
+    free(kept);
+    dnas_tape_free(t);
+    dnas_net_free(net);
+    dnas_network_close(n);
+}
+
+/* ---- what is refused ---- */
+
+/* A folder with the golden weights and this config; the sentence of opening it. */
+static const char *opened_with(const char *config)
+{
+    static struct dnas_err err;
+    struct dnas_network *n;
+    size_t size;
+    char *weights = dnas_read_file(GOLDEN "/model.safetensors", 1 << 20, &size, &err);
+
+    mkdir(file_path("model"), 0777);
+    file_write("model/model.safetensors", weights, size);
+    file_text("model/config.json", config);
+    free(weights);
+    err.msg[0] = '\0';
+    n = dnas_network_open(file_path("model"), DNAS_PRECISION_F32, &err);
+    dnas_network_close(n);
+    return err.msg;
+}
+
+#define SHAPE                                                                                      \
+    "\"vocab_size\": 27, \"hidden_size\": 24, \"num_hidden_layers\": 3, "                          \
+    "\"num_attention_heads\": 2, \"intermediate_size\": 20"
+#define ROTARY "\"position_embedding_type\": \"rotary\""
+
+static void test_configs(void)
+{
+    static const struct {
+        const char *config, *why;
+    } tries[] = {
+        {"{\"model_type\": \"esm\", " ROTARY ", " SHAPE "}", ""},
+        {"{\"model_type\": \"esm\", " SHAPE "}", "has no 'position_embedding_type'"},
+        {"{\"model_type\": \"esm\", \"position_embedding_type\": \"absolute\", " SHAPE "}",
+         "its 'position_embedding_type' is not \"rotary\""},
+        {"{\"model_type\": \"esm\", " ROTARY ", \"token_dropout\": true, " SHAPE "}",
+         "its 'token_dropout' is not false"},
+        {"{\"model_type\": \"esm\", " ROTARY ", \"emb_layer_norm_before\": true, " SHAPE "}",
+         "its 'emb_layer_norm_before' is not false"},
+        {"{\"model_type\": \"esm\", " ROTARY ", \"add_bias_fnn\": true, " SHAPE "}",
+         "its 'add_bias_fnn' is not false"},
+        {"{\"model_type\": \"t5\", " ROTARY ", " SHAPE "}",
+         "its 'model_type' is none of bert, esm"},
+        {"{\"model_type\": \"esm\", " ROTARY ", \"vocab_size\": 27, \"hidden_size\": 24, "
+         "\"num_hidden_layers\": 3, \"num_attention_heads\": 8, \"intermediate_size\": 20}",
+         "8 heads do not get an even number each of 24 channels"},
+        {"{\"model_type\": \"esm\", " ROTARY ", \"vocab_size\": 27, \"hidden_size\": 24, "
+         "\"num_hidden_layers\": 3, \"num_attention_heads\": 2, \"intermediate_size\": 21}",
+         "'esm.encoder.layer.0.intermediate.dense.weight' does not have the shape"},
+        {"{\"model_type\": \"esm\", " ROTARY ", \"vocab_size\": 27, \"hidden_size\": 24, "
+         "\"num_hidden_layers\": 4, \"num_attention_heads\": 2, \"intermediate_size\": 20}",
+         "the tensor 'esm.encoder.layer.3.attention.LayerNorm.weight' is missing"},
+        {"{\"model_type\": \"esm\", " ROTARY ", \"vocab_size\": 27, \"hidden_size\": 24, "
+         "\"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"intermediate_size\": 20}",
+         "is not one of this network's"},
+    };
+
+    for (size_t i = 0; i < sizeof(tries) / sizeof(*tries); i++) {
+        const char *got = opened_with(tries[i].config);
+
+        if (*tries[i].why ? !strstr(got, tries[i].why) : *got)
+            CHECK_FAIL("config %zu: '%s'", i, got);
+    }
+}
+
+/* A network without its head has hidden states, but no logits. */
+static void test_no_head(void)
+{
+    struct dnas_err err = {""};
+    struct dnas_weights *w = dnas_weights_open(GOLDEN, &err);
+    struct dnas_tensor tensors[100];
+    size_t n = 0;
+    char *config = dnas_read_file(GOLDEN "/config.json", 1 << 20, &n, &err);
+    const struct dnas_metadata metadata = {"config", config};
+    struct dnas_network *network;
+
+    CHECK(w != NULL && config != NULL);
+    n = 0;
+    for (size_t i = 0; i < dnas_weights_n(w); i++)
+        if (strncmp(dnas_weights_tensor(w, i)->name, "lm_head", 7) != 0)
+            tensors[n++] = *dnas_weights_tensor(w, i);
+    CHECK_INT(
+        dnas_safetensors_write(file_path("no-head.safetensors"), tensors, n, &metadata, 1, &err),
+        0);
+    network = dnas_network_open(file_path("no-head.safetensors"), DNAS_PRECISION_F32, &err);
+    CHECK_STR(err.msg, "");
+    CHECK_INT(dnas_network_set_output(network, DNAS_OUTPUT_HIDDEN, &err), 0);
+    CHECK_INT(dnas_network_set_output(network, DNAS_OUTPUT_LOGITS, &err), -1);
+    CHECK_STR(err.msg, "the tensor 'lm_head.dense.weight' is missing: the model has no head that "
+                       "gives logits");
+    dnas_network_close(network);
+    dnas_weights_close(w);
+    free(config);
+}
+
+int main(void)
+{
+    RUN(test_golden);
+    RUN(test_logits);
+    RUN(test_same_bytes_in_any_order);
+    RUN(test_bf16);
+    RUN(test_tape_forward);
+    RUN(test_gradients);
+    RUN(test_gradient_under_dropout);
+    RUN(test_configs);
+    RUN(test_no_head);
+    return check_done();
+}
