@@ -41,6 +41,10 @@ enum dnas_rng_purpose {
     DNAS_RNG_PAIRS_MUTATION = 27,    /* row: pair */
     DNAS_RNG_BENCHMARK_SPECIES = 28, /* row: species */
     DNAS_RNG_BENCHMARK_ORDER = 29,
+    DNAS_RNG_KMER_NET_INIT = 44,
+    DNAS_RNG_KMER_NET_CLASSES = 45, /* step: of the training */
+    DNAS_RNG_KMER_NET_ROWS = 46,    /* row: class of the batch */
+    DNAS_RNG_KMER_NET_NOISE = 47,   /* row: row of the batch; UINT32_MAX: dropout */
 };
 
 struct dnas_rng {

@@ -28,7 +28,8 @@ struct train {
     struct dnas_train_kmer kmer;
     struct dnas_labels labels;
     const char *k, *transform, *length, *labels_path;
-    int64_t dims, windows;
+    int64_t dims, windows, hidden, hidden_steps;
+    int objective;
     /* --arch bert */
     double deadline_s;
     struct dnas_train_bert bert;
@@ -57,6 +58,9 @@ static int check_kmer(struct train *t, struct dnas_err *err)
         return dnas_usage_error("%s", err->msg);
     t->kmer.dims = (size_t)t->dims;
     t->kmer.windows = (size_t)t->windows;
+    t->kmer.hidden = (size_t)t->hidden;
+    t->kmer.hidden_steps = (uint64_t)t->hidden_steps;
+    t->kmer.objective = (enum dnas_kmer_objective)t->objective;
     t->kmer.seed = (uint64_t)t->seed;
     t->kmer.n_threads = (int)t->common.threads;
     if (!t->labels_path)
@@ -67,6 +71,20 @@ static int check_kmer(struct train *t, struct dnas_err *err)
     }
     t->kmer.labels = &t->labels;
     return -1;
+}
+
+static void report_net(const struct dnas_train_kmer_report *r, const struct train *t)
+{
+    for (int i = 0; r->steps_chosen && i < DNAS_TRAIN_KMER_LOOKS; i++)
+        dnas_msg_verbose("%d steps: held-out genera %.4f", i * DNAS_TRAIN_KMER_EVERY, r->look[i]);
+    if (!r->steps_chosen && t->hidden_steps == 0)
+        dnas_msg_note("too few genera to choose the network's steps on: they are %llu",
+                      (unsigned long long)r->hidden_steps);
+    if (r->hidden_steps == 0)
+        dnas_msg_note("on held-out genera the map is best alone: the model has no network "
+                      "(--hidden-steps insists)");
+    else
+        dnas_msg_verbose("%llu steps: loss %.4f", (unsigned long long)r->hidden_steps, r->loss);
 }
 
 static void report_kmer(const struct dnas_train_kmer_report *r, const struct train *t)
@@ -82,6 +100,8 @@ static void report_kmer(const struct dnas_train_kmer_report *r, const struct tra
     if (map->O < t->kmer.dims)
         dnas_msg_note("%llu species give %zu dimensions, not %zu",
                       (unsigned long long)map->n_classes, map->O, t->kmer.dims);
+    if (t->hidden > 0)
+        report_net(r, t);
     dnas_msg_closing(r->n_records, "sequences");
 }
 
@@ -216,6 +236,14 @@ int main(int argc, char **argv)
          "kmer: windows drawn of each species"},
         {0, "length", "RANGE", DNAS_OPT_TEXT, &t.length, 0, 0, NULL,
          "kmer: letters of a window, BP or LO-HI"},
+        {0, "shrink", NULL, DNAS_OPT_FLAG, &t.kmer.shrink, 0, 0, NULL,
+         "kmer: shrink what is uncertain, in short sequences most"},
+        {0, "hidden", "N", DNAS_OPT_INT, &t.hidden, 0, DNAS_KMER_WIDTH_MAX, NULL,
+         "kmer: train a network of N hidden values on top of the map; 0: none"},
+        {0, "hidden-steps", "N", DNAS_OPT_INT, &t.hidden_steps, 0, 1e9, NULL,
+         "kmer: train it for N steps; 0: as held-out genera say"},
+        {0, "hidden-objective", "NAME", DNAS_OPT_CHOICE, &t.objective, 0, 0, dnas_kmer_objectives,
+         "kmer: its objective, supcon or wsimclr"},
         {0, "labels", "FILE", DNAS_OPT_TEXT, &t.labels_path, 0, 0, NULL,
          "kmer: take species from a TSV of id and label, before label= in the headers"},
         DNAS_TRAIN_BERT_OPTIONS(t.cli),
