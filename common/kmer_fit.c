@@ -12,18 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/kmer_score.h"
 #include "common/matrix.h"
 #include "common/threads.h"
 #include "common/xmem.h"
-#include "kernels/kernels.h"
 
 /* Rows that are multiplied at once: few enough to stay in a core's cache. */
 #define PANEL 256
 /* Profiles kept to score ridges on: of each class the first few, and so many in all. */
-#define KEEP_OF_CLASS 10
+#define KEEP_OF_CLASS DNAS_KMER_SCORE_CLASS
 #define KEEP_IN_ALL 20000
-/* Rows of similarities in one product; fixed, since oneDNN's bits depend on it. */
-#define TILE 64
 
 static const double ridges[DNAS_KMER_N_RIDGES] = {0.0003, 0.001, 0.003, 0.01, 0.03, 0.1};
 
@@ -403,90 +401,44 @@ static int discriminants(double *values, double *v, const struct covariances *c,
 /* ---- the choice of the ridge ---- */
 
 /* Held-out profiles through a map. */
-struct scoring {
+struct projection {
     const struct dnas_kmer_fit *f;
     const struct covariances *c;
     const double *v; /* [K,I] */
     const size_t *row;
-    size_t n, K;
-    float *y;      /* [n to whole tiles, K] of unit length */
-    float *same;   /* [workers,TILE,n] similarities */
-    double *share; /* [n] */
+    size_t K;
+    float *y; /* [n,K] */
 };
 
 static void project(void *ctx, size_t i, int worker)
 {
-    const struct scoring *s = ctx;
-    const float *x = s->f->kept + s->row[i] * s->f->I;
-    float *y = s->y + i * s->K;
-    double norm = 0;
+    const struct projection *p = ctx;
+    const float *x = p->f->kept + p->row[i] * p->f->I;
 
     (void)worker;
-    for (size_t k = 0; k < s->K; k++) {
+    for (size_t k = 0; k < p->K; k++) {
         double sum = 0;
 
-        for (size_t j = 0; j < s->f->I; j++)
-            sum += s->v[k * s->f->I + j] * ((double)x[j] - s->c->mean[j]);
-        y[k] = (float)sum;
-        norm += sum * sum;
+        for (size_t j = 0; j < p->f->I; j++)
+            sum += p->v[k * p->f->I + j] * ((double)x[j] - p->c->mean[j]);
+        p->y[i * p->K + k] = (float)sum;
     }
-    for (size_t k = 0; norm > 0 && k < s->K; k++)
-        y[k] = (float)(y[k] / sqrt(norm));
-}
-
-/* The share of row i's nearest others, as many as its class has, that are of its class. */
-static double share_of(const struct scoring *s, const float *same, size_t i)
-{
-    const uint32_t *class = s->f->kept_class;
-    size_t best[KEEP_OF_CLASS] = {0}, n_best = 0, n_class = 0, n_right = 0;
-
-    for (size_t j = 0; j < s->n; j++)
-        n_class += class[s->row[j]] == class[s->row[i]] && j != i;
-    for (size_t j = 0; n_class > 0 && j < s->n; j++) {
-        size_t at = n_best;
-
-        if (j == i || (n_best == n_class && !(same[j] > same[best[n_best - 1]])))
-            continue;
-        if (n_best < n_class)
-            n_best++;
-        else
-            at--;
-        for (; at > 0 && same[j] > same[best[at - 1]]; at--)
-            best[at] = best[at - 1];
-        best[at] = j;
-    }
-    for (size_t k = 0; k < n_best; k++)
-        n_right += class[s->row[best[k]]] == class[s->row[i]];
-    return n_class ? (double)n_right / (double)n_class : 1;
-}
-
-static void score_tile(void *ctx, size_t tile, int worker)
-{
-    const struct scoring *s = ctx;
-    float *same = s->same + (size_t)worker * TILE * s->n;
-
-    dnas_cpu_matmul_nt(same, s->y + tile * TILE * s->K, s->y, TILE, s->n, s->K);
-    for (size_t i = 0; i < TILE && tile * TILE + i < s->n; i++)
-        s->share[tile * TILE + i] = share_of(s, same + i * s->n, tile * TILE + i);
 }
 
 /* Adds to *sum the shares of the profiles in rows [n], seen through the map v. */
 static void add_shares(double *sum, const struct dnas_kmer_fit *f, const struct covariances *c,
                        const double *v, size_t K, const size_t *row, size_t n)
 {
-    size_t n_tiles = (n + TILE - 1) / TILE;
-    struct scoring s = {.f = f, .c = c, .v = v, .row = row, .n = n, .K = K};
+    struct projection p = {.f = f, .c = c, .v = v, .row = row, .K = K};
+    uint32_t *label = dnas_xalloc(n, sizeof(*label));
 
-    s.y = dnas_xzalloc(n_tiles * TILE, K * sizeof(*s.y));
-    s.same = dnas_xalloc((size_t)f->n_threads * TILE, n * sizeof(*s.same));
-    s.share = dnas_xalloc(n, sizeof(*s.share));
-    dnas_parallel_for(n, f->n_threads, project, &s);
-    dnas_parallel_for(n_tiles, f->n_threads, score_tile, &s);
+    p.y = dnas_xalloc(n, K * sizeof(*p.y));
     for (size_t i = 0; i < n; i++)
-        *sum += s.share[i];
-    free(s.y);
-    free(s.same);
-    free(s.share);
+        label[i] = f->kept_class[row[i]];
+    dnas_parallel_for(n, f->n_threads, project, &p);
+    *sum += dnas_kmer_shares(p.y, label, n, K, f->n_threads);
+    free(p.y);
+    free(label);
 }
 
 /* The kept rows of a fold, if they are of two classes at least: their number, else 0. */
@@ -629,11 +581,48 @@ static void measure_noise(struct dnas_kmer_map *map, const struct dnas_kmer_fit 
     free(noise);
 }
 
+/* Fills the map, of O rows and a ridge that are set, from covariances.  0 or -1. */
+static int fill_map(struct dnas_kmer_map *map, const struct covariances *c, int n_threads)
+{
+    size_t I = map->I;
+    double *v = dnas_xalloc(map->O, I * sizeof(*v));
+    int status;
+
+    map->n_rows = c->n_rows;
+    map->n_classes = c->n_classes;
+    map->value = dnas_xalloc(map->O, sizeof(*map->value));
+    map->mean = dnas_xalloc(I, sizeof(*map->mean));
+    map->weight = dnas_xalloc(map->O, I * sizeof(*map->weight));
+    status = discriminants(map->value, v, c, I, map->O, map->ridge, n_threads);
+    for (size_t i = 0; status == 0 && i < map->O * I; i++)
+        map->weight[i] = (float)v[i];
+    for (size_t i = 0; i < I; i++)
+        map->mean[i] = (float)c->mean[i];
+    free(v);
+    return status;
+}
+
+bool dnas_kmer_fit_map_without(const struct dnas_kmer_fit *f, struct dnas_kmer_map *map,
+                               const struct dnas_kmer_map *whole, int fold)
+{
+    struct covariances c;
+    bool can = make_covariances(&c, f, fold) == 0;
+
+    *map = (struct dnas_kmer_map){.I = f->I, .ridge = whole->ridge};
+    if (can) {
+        map->O = whole->O < c.n_classes - 1 ? whole->O : (size_t)c.n_classes - 1;
+        can = fill_map(map, &c, f->n_threads) == 0;
+    }
+    if (!can)
+        dnas_kmer_map_release(map);
+    release_covariances(&c);
+    return can;
+}
+
 int dnas_kmer_fit_map(struct dnas_kmer_fit *f, struct dnas_kmer_map *map, size_t dims, double ridge,
                       struct dnas_err *err)
 {
     struct covariances c;
-    double *v = NULL;
     int status = -1;
 
     *map = (struct dnas_kmer_map){.I = f->I, .ridge = ridge};
@@ -651,19 +640,9 @@ int dnas_kmer_fit_map(struct dnas_kmer_fit *f, struct dnas_kmer_map *map, size_t
     if (dims > f->I)
         dims = f->I;
     map->O = dims < c.n_classes - 1 ? dims : (size_t)c.n_classes - 1;
-    map->n_rows = c.n_rows;
-    map->n_classes = c.n_classes;
     if (!(ridge >= 0))
         choose_ridge(map, f, dims);
-    v = dnas_xalloc(map->O, f->I * sizeof(*v));
-    map->value = dnas_xalloc(map->O, sizeof(*map->value));
-    map->mean = dnas_xalloc(f->I, sizeof(*map->mean));
-    map->weight = dnas_xalloc(map->O, f->I * sizeof(*map->weight));
-    status = discriminants(map->value, v, &c, f->I, map->O, map->ridge, f->n_threads);
-    for (size_t i = 0; status == 0 && i < map->O * f->I; i++)
-        map->weight[i] = (float)v[i];
-    for (size_t i = 0; i < f->I; i++)
-        map->mean[i] = (float)c.mean[i];
+    status = fill_map(map, &c, f->n_threads);
     if (status != 0)
         dnas_err_set(err,
                      "profiles within a species do not vary in all directions: try a ridge "
@@ -675,7 +654,6 @@ out:
     if (status != 0)
         dnas_kmer_map_release(map);
     release_covariances(&c);
-    free(v);
     return status;
 }
 

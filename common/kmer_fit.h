@@ -81,6 +81,11 @@ struct dnas_kmer_map {
  * class of two profiles, profiles that do not vary) and nothing to release. */
 int dnas_kmer_fit_map(struct dnas_kmer_fit *f, struct dnas_kmer_map *map, size_t dims, double ridge,
                       struct dnas_err *err);
+/* After dnas_kmer_fit_map: the map of whole's ridge and at most its dimensions without the classes
+ * of the groups g with g % DNAS_KMER_FOLDS == fold, and without a noise model.  true; or false
+ * where too few classes are left, with nothing to release. */
+bool dnas_kmer_fit_map_without(const struct dnas_kmer_fit *f, struct dnas_kmer_map *map,
+                               const struct dnas_kmer_map *whole, int fold);
 void dnas_kmer_map_release(struct dnas_kmer_map *map);
 
 #ifdef __cplusplus

@@ -140,6 +140,9 @@ static int check_parts(const struct dnas_kmer_parts *p, size_t I, struct dnas_er
         finite = finite && all_finite(p->layers[l].weight, p->layers[l].O, width) &&
                  all_finite(p->layers[l].bias, 1, p->layers[l].O);
     }
+    if (p->residual && (p->n_layers == 0 || width != p->O))
+        return dnas_err_set(err, "layers that are added to a map of %zu end in as many, not %zu",
+                            p->O, p->n_layers == 0 ? 0 : width);
     if (!finite)
         return dnas_err_set(err, "a number of the model is not finite");
     return check_noise(p, err);
@@ -263,9 +266,9 @@ void dnas_kmer_model_embed_profile(const struct dnas_kmer_model *m, float *out,
                                    const float *profile, uint64_t n)
 {
     const struct dnas_kmer_parts *p = &m->parts;
-    float centred[DNAS_KMER_DIMS_MAX], wide[2][DNAS_KMER_WIDTH_MAX];
+    float centred[DNAS_KMER_DIMS_MAX], wide[3][DNAS_KMER_WIDTH_MAX];
     size_t C = dnas_kmer_model_dims(m);
-    float *y = wide[0];
+    float *y = wide[2];
 
     if (n == 0) {
         memset(out, 0, C * sizeof(*out));
@@ -288,6 +291,8 @@ void dnas_kmer_model_embed_profile(const struct dnas_kmer_model *m, float *out,
         y = next;
     }
     memcpy(out, y, C * sizeof(*out));
+    for (size_t i = 0; p->residual && i < C; i++)
+        out[i] += wide[2][i];
     if (p->normalise)
         make_unit(out, C);
 }

@@ -6,7 +6,8 @@
  *   x = profile of the whole sequence        kmer_profile.h; [I]
  *   y = weight (x - mean)                    [O]
  *   y = y / (1 + length / n)                 where the model has `length`; n: k-mers counted
- *   y = activation(weight y + bias)          for each layer
+ *   z = activation(weight z + bias)          for each layer, from z = y on
+ *   y = z, or with `residual` y + z
  *   y = y / |y|                              where the model says so
  *
  * A file is safetensors.  Tensors, all f32: map.mean [I], map.weight [O,I],
@@ -15,7 +16,7 @@
  * plda.noise_kb [O] (plda.h), which says how y varies and is no part of the hash.
  * __metadata__: architecture "kmer"; config, a JSON object:
  *   {"k": [4, 5], "transform": ["sqrt", "sqrt"], "activation": [one a layer],
- *    "normalise": false}
+ *    "normalise": false}, and "residual": true where the layers' result is added to the map's.
  */
 #ifndef DNAS_KMER_MODEL_H
 #define DNAS_KMER_MODEL_H
@@ -63,6 +64,7 @@ struct dnas_kmer_parts {
     const float *length; /* [O], 0 or more; NULL: none */
     struct dnas_kmer_layer layers[DNAS_KMER_LAYERS_MAX];
     int n_layers;
+    bool residual; /* the last layer is as wide as the map, and added to it */
     bool normalise;
     /* The variance of y between species, and within one: noise + noise_kb / length in kb; [O], 0 to
      * 1e6, noise at least 1e-6.  All NULL: not known. */

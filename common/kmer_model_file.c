@@ -29,6 +29,8 @@ char *kmer_model_config(const struct dnas_kmer_parts *p)
                               json_string(dnas_kmer_activations[p->layers[i].activation]));
     config = json_pack("{s:o, s:o, s:o, s:b}", "k", k, "transform", transform, "activation",
                        activation, "normalise", (int)p->normalise);
+    if (p->residual) /* named only where it is, so that older models keep their hashes */
+        json_object_set_new(config, "residual", json_true());
     text = json_dumps(config, JSON_COMPACT | JSON_SORT_KEYS);
     if (!text)
         DNAS_BUG("jansson cannot write a config");
@@ -81,6 +83,7 @@ static int parse_layers(struct dnas_kmer_parts *p, const json_t *config, struct 
 {
     const json_t *activation = json_object_get(config, "activation");
     const json_t *normalise = json_object_get(config, "normalise");
+    const json_t *residual = json_object_get(config, "residual");
     size_t n = json_array_size(activation);
 
     if (!json_is_array(activation) || n > DNAS_KMER_LAYERS_MAX)
@@ -98,7 +101,10 @@ static int parse_layers(struct dnas_kmer_parts *p, const json_t *config, struct 
     }
     if (!json_is_boolean(normalise))
         return dnas_err_set(err, "the config has no 'normalise' that is true or false");
+    if (residual && !json_is_boolean(residual))
+        return dnas_err_set(err, "the config's 'residual' is neither true nor false");
     p->n_layers = (int)n;
+    p->residual = json_is_true(residual);
     p->normalise = json_is_true(normalise);
     return 0;
 }

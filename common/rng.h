@@ -46,6 +46,10 @@ enum dnas_rng_purpose {
     DNAS_RNG_VAE_ORDER = 41,   /* step: epoch */
     DNAS_RNG_VAE_NOISE = 42,   /* row: of the batch */
     DNAS_RNG_VAE_DROPOUT = 43, /* counter[3] is this plus 65536 times the layer */
+    DNAS_RNG_KMER_NET_INIT = 44,
+    DNAS_RNG_KMER_NET_CLASSES = 45, /* step: of the training */
+    DNAS_RNG_KMER_NET_ROWS = 46,    /* row: class of the batch */
+    DNAS_RNG_KMER_NET_NOISE = 47,   /* row: row of the batch; UINT32_MAX: dropout */
 };
 
 struct dnas_rng {

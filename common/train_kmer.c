@@ -13,6 +13,7 @@
 #include "common/kmer_windows.h"
 #include "common/stream.h"
 #include "common/threads.h"
+#include "common/train_kmer_net.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
 
@@ -109,6 +110,7 @@ struct job {
     const struct dnas_train_kmer *t;
     struct dnas_kmer_profile *profile;
     struct dnas_kmer_fit *fit;
+    struct dnas_kmer_kept kept; /* where a network will learn from them */
     size_t I;
     /* A batch: texts and what becomes of them. */
     const char *letters[BATCH];
@@ -130,6 +132,13 @@ static void profile_one(void *ctx, size_t i, int worker)
     j->n_kmers[i] = dnas_kmer_profile_make(j->profile, j->x + i * j->I, counts);
 }
 
+/* The first n rows of the batch, for a network. */
+static void keep(struct job *j, const uint32_t *length_bp, size_t n)
+{
+    if (j->t->hidden > 0)
+        dnas_kmer_kept_add(&j->kept, j->x, j->classes, j->groups, length_bp, j->n_kmers, n);
+}
+
 static int take_windows(void *ctx, const char *const *letters, const size_t *lengths, size_t n,
                         uint32_t species, uint32_t genus, struct dnas_err *err)
 {
@@ -146,11 +155,13 @@ static int take_windows(void *ctx, const char *const *letters, const size_t *len
             if (j->n_kmers[i] == 0) /* a gap in the genome */
                 continue;
             memmove(j->x + n_good * j->I, j->x + i * j->I, j->I * sizeof(*j->x));
+            j->n_kmers[n_good] = j->n_kmers[i];
             j->length_bp[n_good] = (uint32_t)j->lengths[i]; /* at most --length's 100000000 */
             j->classes[n_good] = species;
             j->groups[n_good++] = genus;
         }
         dnas_kmer_fit_add(j->fit, j->x, j->classes, j->groups, j->length_bp, n_good);
+        keep(j, j->length_bp, n_good);
     }
     return 0;
 }
@@ -184,6 +195,12 @@ static void take_pair(struct job *j, struct pairs *p, const struct dnas_block *b
     if (n == 0) {
         j->groups[0] = (uint32_t)p->n_used;
         dnas_kmer_fit_add_pairs(j->fit, j->x, j->x + j->I, j->groups, 1);
+        if (j->t->hidden > 0) { /* of a number that no labelled species has */
+            j->classes[0] = j->classes[1] =
+                (uint32_t)dnas_idmap_add(&p->species, (const char *)&p->n_used, sizeof(p->n_used));
+            j->groups[1] = j->groups[0];
+            keep(j, NULL, 2);
+        }
         return;
     }
     j->classes[0] = j->classes[1] = (uint32_t)dnas_idmap_add(&p->species, label, n);
@@ -194,6 +211,7 @@ static void take_pair(struct job *j, struct pairs *p, const struct dnas_block *b
     for (int i = 0; i < 2; i++)
         j->length_bp[i] = j->lengths[i] < UINT32_MAX ? (uint32_t)j->lengths[i] : UINT32_MAX;
     dnas_kmer_fit_add(j->fit, j->x, j->classes, j->groups, j->length_bp, 2);
+    keep(j, j->length_bp, 2);
 }
 
 static int read_pairs(struct job *j, struct dnas_in *in, uint64_t *n_used, struct dnas_err *err)
@@ -259,19 +277,14 @@ static int read_all(struct job *j, char *const *paths, int n_paths, uint64_t *n_
     return status;
 }
 
-static struct dnas_kmer_model *make_model(const struct dnas_train_kmer *t,
-                                          const struct dnas_kmer_map *map, struct dnas_err *err)
+static struct dnas_kmer_model *make_model(struct job *j, struct dnas_train_kmer_report *report,
+                                          struct dnas_err *err)
 {
-    struct dnas_kmer_parts parts = {.n_blocks = t->n_blocks,
-                                    .O = map->O,
-                                    .mean = map->mean,
-                                    .weight = map->weight,
-                                    .between = map->between,
-                                    .noise = map->noise,
-                                    .noise_kb = map->noise_kb};
+    const struct dnas_train_kmer *t = j->t;
 
-    memcpy(parts.blocks, t->blocks, sizeof(parts.blocks));
-    return dnas_kmer_model_new(&parts, err);
+    if (t->hidden > 0)
+        return dnas_train_kmer_net(t, j->fit, &j->kept, report, err);
+    return dnas_train_kmer_map_model(t, &report->map, &report->map, err);
 }
 
 struct dnas_kmer_model *dnas_train_kmer_run(const struct dnas_train_kmer *t, char *const *paths,
@@ -285,20 +298,21 @@ struct dnas_kmer_model *dnas_train_kmer_run(const struct dnas_train_kmer *t, cha
     j->t = t;
     j->profile = dnas_kmer_profile_new(t->blocks, t->n_blocks, err);
     if (j->profile) {
-        j->I = dnas_kmer_profile_dims(j->profile);
+        j->I = j->kept.I = dnas_kmer_profile_dims(j->profile);
         j->fit = dnas_kmer_fit_new(j->I, t->n_threads);
         j->x = dnas_xalloc(BATCH, j->I * sizeof(*j->x));
         j->counts = dnas_xalloc((size_t)t->n_threads,
                                 dnas_kmer_profile_n_counts(j->profile) * sizeof(*j->counts));
         if (read_all(j, paths, n_paths, &report->n_records, err) == 0) {
             if (dnas_kmer_fit_map(j->fit, &report->map, t->dims, t->ridge, err) == 0)
-                m = make_model(t, &report->map, err);
+                m = make_model(j, report, err);
             else if (n_paths == 1)
                 dnas_err_at(err, "%s: ", paths[0]);
         }
     }
     if (!m)
         dnas_kmer_map_release(&report->map);
+    dnas_kmer_kept_release(&j->kept);
     dnas_kmer_fit_free(j->fit);
     dnas_kmer_profile_free(j->profile);
     free(j->x);

@@ -5,12 +5,14 @@
 #ifndef DNAS_TRAIN_KMER_H
 #define DNAS_TRAIN_KMER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/err.h"
 #include "common/idmap.h"
 #include "common/kmer_fit.h"
 #include "common/kmer_model.h"
+#include "common/kmer_net.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -27,6 +29,16 @@ struct dnas_train_kmer {
     uint64_t min_bp, max_bp;
     uint64_t seed; /* draws DNAS_RNG_KMER_WINDOWS, step = species, row = window */
     const struct dnas_labels *labels; /* by id, before the headers' own; NULL: none */
+    /* Embed by the mean of what a species' mean may be, given the sequence: y B / (B + v), with B
+     * and v = noise + noise_kb / length of the noise model (plda.h), which the model then is
+     * without. Needs lengths and genera to hold out. */
+    bool shrink;
+    /* Hidden values of a network on top of the map (kmer_net.h); 0: none.  The profiles of all
+     * windows are then held: 4 I bytes each.  The noise model is left out. */
+    size_t hidden;
+    uint64_t
+        hidden_steps; /* of its training; 0: chosen on held-out genera, may end as no network */
+    enum dnas_kmer_objective objective;
     int n_threads;
 };
 
@@ -35,10 +47,18 @@ struct dnas_train_kmer {
 int dnas_train_kmer_parse(struct dnas_train_kmer *t, const char *k, const char *transform,
                           const char *length, struct dnas_err *err);
 
+/* The network is scored before its first step and after each of so many; the most steps. */
+#define DNAS_TRAIN_KMER_EVERY 100
+#define DNAS_TRAIN_KMER_LOOKS 21
+
 /* What a training did. */
 struct dnas_train_kmer_report {
     struct dnas_kmer_map map; /* release with dnas_kmer_map_release */
-    uint64_t n_records;       /* sequences or pairs that were used */
+    uint64_t hidden_steps;    /* of the network; 0: there is none */
+    bool steps_chosen;        /* on held-out genera, whose shares (kmer_score.h) are: */
+    double look[DNAS_TRAIN_KMER_LOOKS];
+    double loss;        /* of the network's last steps */
+    uint64_t n_records; /* sequences or pairs that were used */
 };
 
 /* A model from

@@ -32,10 +32,11 @@ struct train {
     struct dnas_train_kmer kmer;
     struct dnas_labels labels;
     const char *k, *transform, *length, *labels_path;
-    int64_t dims, windows;
-    /* --arch vae */
+    int64_t dims, windows, hidden, hidden_steps;
+    int objective;
+    /* --arch vae; hidden, too */
     struct dnas_train_vae vae;
-    int64_t latent, hidden, epochs;
+    int64_t latent, epochs;
     /* networks */
     double deadline_s;
     struct dnas_train_net net;
@@ -64,6 +65,9 @@ static int check_kmer(struct train *t, struct dnas_err *err)
         return dnas_usage_error("%s", err->msg);
     t->kmer.dims = (size_t)t->dims;
     t->kmer.windows = (size_t)t->windows;
+    t->kmer.hidden = (size_t)t->hidden;
+    t->kmer.hidden_steps = (uint64_t)t->hidden_steps;
+    t->kmer.objective = (enum dnas_kmer_objective)t->objective;
     t->kmer.seed = (uint64_t)t->seed;
     t->kmer.n_threads = (int)t->common.threads;
     if (!t->labels_path)
@@ -74,6 +78,20 @@ static int check_kmer(struct train *t, struct dnas_err *err)
     }
     t->kmer.labels = &t->labels;
     return -1;
+}
+
+static void report_net(const struct dnas_train_kmer_report *r, const struct train *t)
+{
+    for (int i = 0; r->steps_chosen && i < DNAS_TRAIN_KMER_LOOKS; i++)
+        dnas_msg_verbose("%d steps: held-out genera %.4f", i * DNAS_TRAIN_KMER_EVERY, r->look[i]);
+    if (!r->steps_chosen && t->hidden_steps == 0)
+        dnas_msg_note("too few genera to choose the network's steps on: they are %llu",
+                      (unsigned long long)r->hidden_steps);
+    if (r->hidden_steps == 0)
+        dnas_msg_note("on held-out genera the map is best alone: the model has no network "
+                      "(--hidden-steps insists)");
+    else
+        dnas_msg_verbose("%llu steps: loss %.4f", (unsigned long long)r->hidden_steps, r->loss);
 }
 
 static void report_kmer(const struct dnas_train_kmer_report *r, const struct train *t)
@@ -89,6 +107,8 @@ static void report_kmer(const struct dnas_train_kmer_report *r, const struct tra
     if (map->O < t->kmer.dims)
         dnas_msg_note("%llu species give %zu dimensions, not %zu",
                       (unsigned long long)map->n_classes, map->O, t->kmer.dims);
+    if (t->hidden > 0)
+        report_net(r, t);
     dnas_msg_closing(r->n_records, "sequences");
 }
 
@@ -182,7 +202,7 @@ static int run_vae(struct train *t, const struct dnas_tool *tool, char **paths, 
     int status = -1;
 
     t->vae.latent = (size_t)t->latent;
-    t->vae.hidden = (size_t)t->hidden;
+    t->vae.hidden = t->hidden > 0 ? (size_t)t->hidden : 256;
     t->vae.epochs = (int)t->epochs;
     t->vae.seed = (uint64_t)t->seed;
     t->vae.n_threads = (int)t->common.threads;
@@ -243,7 +263,6 @@ int main(int argc, char **argv)
                       .kmer.ridge = -1,
                       .vae = DNAS_TRAIN_VAE_DEFAULTS,
                       .latent = 32,
-                      .hidden = 256,
                       .epochs = 300,
                       .deadline_s = 600,
                       .cli = DNAS_TRAIN_NET_CLI};
@@ -268,12 +287,20 @@ int main(int argc, char **argv)
          "kmer: windows drawn of each species"},
         {0, "length", "RANGE", DNAS_OPT_TEXT, &t.length, 0, 0, NULL,
          "kmer: letters of a window, BP or LO-HI"},
+        {0, "shrink", NULL, DNAS_OPT_FLAG, &t.kmer.shrink, 0, 0, NULL,
+         "kmer: shrink what is uncertain, in short sequences most"},
+        {0, "hidden", "N", DNAS_OPT_INT, &t.hidden, 0, DNAS_KMER_WIDTH_MAX, NULL,
+         "kmer: train a network of N hidden values on top of the map; vae: the width of its "
+         "layers; 0: kmer none, vae 256"},
+        {0, "hidden-steps", "N", DNAS_OPT_INT, &t.hidden_steps, 0, 1e9, NULL,
+         "kmer: train it for N steps; 0: as held-out genera say"},
+        {0, "hidden-objective", "NAME", DNAS_OPT_CHOICE, &t.objective, 0, 0, dnas_kmer_objectives,
+         "kmer: its objective, supcon or wsimclr"},
         {0, "labels", "FILE", DNAS_OPT_TEXT, &t.labels_path, 0, 0, NULL,
          "kmer: take species from a TSV of id and label, before label= in the headers"},
         /* vae */
         {0, "latent", "N", DNAS_OPT_INT, &t.latent, 1, 4096, NULL,
          "vae: dimensions of the embedding"},
-        {0, "hidden", "N", DNAS_OPT_INT, &t.hidden, 1, 4096, NULL, "vae: width of its layers"},
         {0, "epochs", "N", DNAS_OPT_INT, &t.epochs, 1, 100000, NULL,
          "vae: times that each sequence is looked at"},
         {0, "alpha", "X", DNAS_OPT_REAL, &t.vae.alpha, 0, 1e6, NULL,

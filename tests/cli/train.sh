@@ -144,6 +144,96 @@ test_pairs() {
     expect_sentence 1 '^dnas-train: e.dnas: .*EMBEDDINGS' dnas-train --arch kmer e.dnas
 }
 
+test_a_network_on_top() {
+    genomes
+    train --hidden 8 --hidden-steps 30 -o want g/*.fa
+    for t in 1 3; do
+        train --hidden 8 --hidden-steps 30 -t $t -o got g/*.fa
+        expect_same want got
+    done
+    metadata want >header
+    grep -qF '"config":"{\"activation\":[\"gelu\",\"linear\"],\"k\":[3],\"normalise\":false,\"residual\":true,' \
+        header || fail "config: $(cat header)"
+    grep -qF '"layers.0.weight":{"dtype":"F32","shape":[8,5],' header || fail "layer 0: $(cat header)"
+    grep -qF '"layers.1.weight":{"dtype":"F32","shape":[5,8],' header || fail "layer 1: $(cat header)"
+    ! grep -q plda header || fail "the map's noise model beside a network"
+    train --hidden 8 --hidden-steps 30 --hidden-objective wsimclr -o other g/*.fa
+    ! cmp -s want other || fail "the objective does not matter"
+    train --hidden 8 --hidden-steps 31 -o other g/*.fa
+    ! cmp -s want other || fail "a step does not matter"
+    # Either strand, and what comes out is no longer what the map alone makes.
+    train -o map.safetensors g/*.fa
+    printf '>f\nACCGTTAGCAACGGATCCATTTGACGGCA\n>r\nTGCCGTCAAATGGATCCGTTGCTAACGGT\n' >strands.fa
+    dnas-embed -q -m want strands.fa | dnas-view | cut -f 2- >rows
+    [ "$(sed -n 2p rows)" = "$(sed -n 3p rows)" ] || fail "strands differ: $(cat rows)"
+    dnas-embed -q -m map.safetensors strands.fa | dnas-view | cut -f 2- >others
+    ! cmp -s rows others || fail "the network does nothing"
+    dnas-embed -q -m want --no-pg strands.fa -o e.dnas
+    expect_sentence 1 '^dnas-graph-bin: e.dnas: want has no noise model' dnas-graph-bin -m want e.dnas
+}
+
+test_steps_of_the_network() {
+    genomes
+    expect_ok dnas-train -v --arch kmer -k 3 --dims 3 --windows 30 --length 200-900 --no-pg --ridge 0.01 \
+        --hidden 8 -o m g/*.fa
+    [ "$(grep -c ' steps: held-out genera 0[.]' "$TMP/err")" = 21 ] || fail "scores: $(cat "$TMP/err")"
+    best=$(sed -n 's/^dnas-train: \([0-9]*\) steps: held-out genera \(.*\)/\2 \1/p' "$TMP/err" |
+        sort -k 1,1gr -k 2,2n | sed 1q | cut -d ' ' -f 2)
+    if [ "$best" = 0 ]; then
+        grep -q 'on held-out genera the map is best alone' "$TMP/err" || fail "says $(cat "$TMP/err")"
+        train --dims 3 --ridge 0.01 -o want g/*.fa
+    else
+        grep -q "$best steps: loss " "$TMP/err" || fail "not $best: $(cat "$TMP/err")"
+        train --dims 3 --ridge 0.01 --hidden 8 --hidden-steps "$best" -o want g/*.fa
+    fi
+    expect_same want m
+    # With one genus none can be held out.
+    expect_ok dnas-train --arch kmer -k 3 --windows 30 --length 200-900 --ridge 0.01 --hidden 4 -o m g/Aa_*.fa
+    grep -q "too few genera to choose the network's steps on: they are 500" "$TMP/err" || fail "says $(cat "$TMP/err")"
+}
+
+test_a_network_from_pairs() {
+    printf 'id\tseq_a\tseq_b\tsplit\tlabel\n' >p.tsv
+    awk 'BEGIN { x = 3; split("AACGT ACCGT ACGGT ACGTT", mix, " ")
+        for (i = 0; i < 60; i++) {
+            t = ""
+            for (k = 0; k < 401; k++) {
+                x = (x * 16807) % 2147483647
+                t = t (k == 200 ? "\t" : substr(mix[i % 4 + 1], int(x / 16) % 5 + 1, 1))
+            }
+            print "p" i "\t" t "\t0\t" (i < 30 ? "species" i % 4 : "")
+        } }' >>p.tsv
+    dnas-view --from-tsv p.tsv -o p.dnas
+    expect_ok dnas-train -v --arch kmer -k 3 --dims 3 --ridge 0.1 --hidden 4 --hidden-steps 9 -o m p.dnas
+    grep -q '9 steps: loss ' "$TMP/err" || fail "says $(cat "$TMP/err")"
+    metadata m >header
+    grep -qF '"layers.1.weight":{"dtype":"F32","shape":[3,4],' header || fail "layer 1: $(cat header)"
+}
+
+# y B / (B + a + b / L), from the model without it.
+test_shrunk_embeddings() {
+    genomes
+    expect_ok train --dims 2 --ridge 0.01 -o plain g/*.fa
+    expect_ok train --dims 2 --ridge 0.01 --shrink -o shrunk g/*.fa
+    metadata shrunk >header
+    grep -qF '"map.length":{"dtype":"F32","shape":[2],' header || fail "no map.length: $(cat header)"
+    ! grep -q plda header || fail "a noise model of what is no longer so"
+    metadata plain >header
+    grep -q plda.noise_kb header || fail "no noise model: $(cat header)"
+    sed -n '2,8p' g/Aa_a.fa | tr -d '\n' | sed 's/^/>a\n/' >long.fa
+    sed -n '2,3p' g/Aa_a.fa | tr -d '\n' | sed 's/^/>a\n/' >short.fa
+    for s in long short; do
+        for m in plain shrunk; do
+            dnas-embed -q -m $m $s.fa | dnas-view | sed -n 2p | cut -f 2,3 | tr '\t' '\n' >$m.$s
+        done
+        paste plain.$s shrunk.$s | awk '{ r = $2 / $1; bad = bad || !(r > 0 && r < 1); print r } END { exit bad || NR != 2 }' >ratio.$s ||
+            fail "not shrunk: $(paste plain.$s shrunk.$s)"
+    done
+    paste ratio.long ratio.short | awk '!($2 < $1) { bad = 1 } END { exit bad || NR != 2 }' || fail "short ones less: $(paste ratio.*)"
+    expect_sentence 1 '^dnas-train: .*--shrink needs windows of known length and genera to hold out' \
+        dnas-train --arch kmer -k 3 --shrink --ridge 0.01 g/Aa_*.fa -o none
+}
+
 test_fewer_dimensions_than_asked() {
     genomes
     expect_ok dnas-train --arch kmer -k 3 --ridge 0.01 -o m.safetensors g/Aa_a.fa g/Bb_a.fa g/Cc_a.fa

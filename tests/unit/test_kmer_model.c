@@ -269,7 +269,7 @@ static double activated(double x, enum dnas_kmer_activation a)
 /* The header's formula in double; returns the number of outputs. */
 static size_t by_formula(double *out, const struct dnas_kmer_parts *p, const float *x, double n)
 {
-    double y[64], next[64], norm = 0;
+    double y[64], next[64], map[64] = {0}, norm = 0;
     size_t width = p->O;
 
     for (size_t o = 0; o < p->O; o++) {
@@ -277,6 +277,7 @@ static size_t by_formula(double *out, const struct dnas_kmer_parts *p, const flo
         for (size_t i = 0; i < I3; i++)
             y[o] += p->weight[o * I3 + i] * ((double)x[i] - p->mean[i]);
         y[o] /= p->length ? 1 + p->length[o] / n : 1;
+        map[o] = p->residual ? y[o] : 0;
     }
     for (int l = 0; l < p->n_layers; width = p->layers[l++].O) {
         for (size_t o = 0; o < p->layers[l].O; o++) {
@@ -287,6 +288,8 @@ static size_t by_formula(double *out, const struct dnas_kmer_parts *p, const flo
         }
         memcpy(y, next, p->layers[l].O * sizeof(*y));
     }
+    for (size_t o = 0; o < width; o++)
+        y[o] += map[o];
     for (size_t o = 0; o < width; o++)
         norm += y[o] * y[o];
     for (size_t o = 0; o < width; o++)
@@ -328,18 +331,24 @@ static void test_model_by_formula(void)
         s.p.length = s.length;
         s.p.normalise = a % 2 == 0;
         check_model(&s.p);
+        s.p.layers[1].O = 5; /* of its seven rows */
+        s.p.residual = true;
+        check_model(&s.p);
     }
 }
 
 static void test_hash_tells_models_apart(void)
 {
     struct parts s;
-    char hashes[8][33];
+    char hashes[9][33];
 
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 9; i++) {
         struct dnas_kmer_model *m;
 
         make_parts(&s, 2, DNAS_KMER_RELU);
+        s.p.layers[1].O = 5;
+        if (i == 8)
+            s.p.residual = true;
         if (i == 1)
             s.mean[3] += 1e-3f;
         if (i == 2)
@@ -431,6 +440,14 @@ static void test_parts_refused(void)
     CHECK(!dnas_kmer_model_new(&s.p, &err));
     s.p.O = DNAS_KMER_WIDTH_MAX + 1;
     CHECK(!dnas_kmer_model_new(&s.p, &err));
+    make_parts(&s, 2, DNAS_KMER_LINEAR);
+    s.p.residual = true;
+    CHECK(!dnas_kmer_model_new(&s.p, &err));
+    CHECK_STR(err.msg, "layers that are added to a map of 5 end in as many, not 7");
+    make_parts(&s, 0, DNAS_KMER_LINEAR);
+    s.p.residual = true;
+    CHECK(!dnas_kmer_model_new(&s.p, &err));
+    CHECK_STR(err.msg, "layers that are added to a map of 5 end in as many, not 0");
     make_parts(&s, DNAS_KMER_LAYERS_MAX + 1, DNAS_KMER_LINEAR);
     CHECK(!dnas_kmer_model_new(&s.p, &err));
 }
@@ -449,6 +466,9 @@ static void test_file_round_trip(void)
         make_parts(&s, n_layers, DNAS_KMER_GELU);
         s.p.length = n_layers == 1 ? s.length : NULL;
         s.p.normalise = n_layers == 2;
+        if (n_layers == 2)
+            s.p.layers[1].O = 5;
+        s.p.residual = n_layers == 2;
         m = dnas_kmer_model_new(&s.p, NULL);
         CHECK_INT(dnas_kmer_model_write(m, file_path("m.safetensors"), "[1]", NULL), 0);
         CHECK(dnas_kmer_model_is(file_path("m.safetensors")));
@@ -540,6 +560,12 @@ static void test_configs_refused(void)
         {"{\"k\":[3],\"transform\":[\"sqrt\"],\"activation\":[\"step\"],\"normalise\":false}",
          "activation number 1 is not one of"},
         {"{\"k\":[3],\"transform\":[\"sqrt\"],\"normalise\":false}", "no list 'activation'"},
+        {"{\"k\":[3],\"transform\":[\"sqrt\"],\"activation\":[\"relu\"],\"normalise\":false,"
+         "\"residual\":1}",
+         "'residual' is neither true nor false"},
+        {"{\"k\":[3],\"transform\":[\"sqrt\"],\"activation\":[\"relu\"],\"normalise\":false,"
+         "\"residual\":true}",
+         "layers that are added to a map of 5 end in as many, not 6"},
         {"{\"k\":[3],\"transform\":[\"sqrt\"],\"activation\":[\"relu\"]}", "no 'normalise'"},
         {"{\"k\":[3],\"transform\":[\"sqrt\"],\"activation\":[],\"normalise\":false}",
          "it has 4 tensors, and a model of this config has 2"},
