@@ -117,6 +117,7 @@ enum dnas_format {
 struct dnas_writer_options {
     enum dnas_format format;
     int zstd_level; /* 0: plain; streams only */
+    bool keep_part; /* once it holds whole blocks the part stays after a failure */
 };
 
 /* Writes the header (copied) to out (taken, also on an error).  A stream is not

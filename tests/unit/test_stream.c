@@ -51,7 +51,7 @@ static void set_row(struct dnas_writer *w, uint64_t i)
 static struct dnas_writer *begin(const char *file, int zstd, uint32_t shard, uint32_t n_shards)
 {
     struct dnas_header h;
-    struct dnas_writer_options o = {DNAS_FORMAT_STREAM, zstd};
+    struct dnas_writer_options o = {.format = DNAS_FORMAT_STREAM, .zstd_level = zstd};
     struct dnas_err err = {""};
     struct dnas_out *out = dnas_out_open(file, false, &err);
     struct dnas_writer *w;
@@ -155,7 +155,7 @@ static void test_big_rows_close_blocks(void)
 {
     const char *file = path("big.dnas");
     struct dnas_header h;
-    struct dnas_writer_options o = {DNAS_FORMAT_STREAM, 0};
+    struct dnas_writer_options o = {.format = DNAS_FORMAT_STREAM, .zstd_level = 0};
     struct dnas_err err = {""};
     struct dnas_writer *w;
     struct dnas_reader *r;
@@ -311,7 +311,7 @@ static int refuse_none(void *ctx, const char *id, size_t n, struct dnas_err *err
 /* From any cut of the part, resuming gives the bytes of an unbroken run. */
 static void resume(int zstd)
 {
-    struct dnas_writer_options o = {DNAS_FORMAT_STREAM, zstd};
+    struct dnas_writer_options o = {.format = DNAS_FORMAT_STREAM, .zstd_level = zstd};
     struct dnas_err err = {""};
     size_t n, n_again;
     char *bytes, *again;
@@ -357,7 +357,7 @@ static void test_resume_zstd(void)
 
 static void test_resume_refuses_another_header(void)
 {
-    struct dnas_writer_options o = {DNAS_FORMAT_STREAM, 0};
+    struct dnas_writer_options o = {.format = DNAS_FORMAT_STREAM, .zstd_level = 0};
     struct dnas_err err = {""};
     struct dnas_header h;
     int done = 0;
