@@ -28,10 +28,12 @@ extern "C" {
 #define DNAS_STREAM_VERSION 1
 #define DNAS_STREAM_BLOCK_ROWS 256
 #define DNAS_STREAM_BLOCK_BYTES (1u << 20)
-/* What readers accept at most. */
+/* What readers accept at most.  A block that is compressed can be a thousand times smaller than
+ * its payload: this bounds the memory that bytes from outside can take (twice the payload, while
+ * the buffer grows). */
 #define DNAS_STREAM_MAX_HEADER (16u << 20)
 #define DNAS_STREAM_MAX_ROWS 65536u
-#define DNAS_STREAM_MAX_PAYLOAD (UINT64_C(1) << 33)
+#define DNAS_STREAM_MAX_PAYLOAD (UINT64_C(1) << 31)
 #define DNAS_STREAM_MAX_COLUMNS 256
 #define DNAS_STREAM_MAX_DIM (1u << 24)
 

@@ -327,9 +327,27 @@ static void check_cell(struct dnas_writer *w, const struct dnas_column *col, con
     }
 }
 
+/* Padding and offsets of all columns are far below the part that is set aside. */
+static bool has_room(const struct dnas_writer *w, const struct dnas_column *col, size_t n)
+{
+    uint64_t most = DNAS_STREAM_MAX_PAYLOAD - DNAS_STREAM_BLOCK_BYTES;
+    uint64_t has = dnas_table_bytes(&w->block);
+
+    return n == 0 || (has < most && n <= (most - has) / dnas_type_size(col->type));
+}
+
 void dnas_writer_cell(struct dnas_writer *w, int column, const void *values, size_t n)
 {
-    check_cell(w, &w->header.columns[column], values, n);
+    const struct dnas_column *col = &w->header.columns[column];
+
+    if (col->ragged && !has_room(w, col, n)) {
+        dnas_err_set(&w->bad_cell,
+                     "column '%s' has %zu elements, more than the 2 GiB of a block hold: cut "
+                     "sequences into windows",
+                     col->name, n);
+        n = 0;
+    }
+    check_cell(w, col, values, n);
     dnas_table_cell(&w->block, column, values, n);
 }
 

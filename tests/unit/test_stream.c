@@ -390,6 +390,28 @@ static void test_not_finite_is_refused(void)
     CHECK(access(path("nan"), F_OK) != 0 && access(path("nan.part"), F_OK) != 0);
 }
 
+/* A cell that no reader would take is refused before it is looked at. */
+static void test_blocks_have_a_limit(void)
+{
+    const struct dnas_writer_options o = {.format = DNAS_FORMAT_STREAM};
+    const uint16_t one = 1;
+    struct dnas_err err = {""};
+    struct dnas_header h;
+    struct dnas_writer *w;
+
+    dnas_header_init(&h, DNAS_PAIRS);
+    dnas_header_add_column(&h, "id", DNAS_UTF8, true, 0);
+    dnas_header_add_column(&h, "tokens_a", DNAS_U16, true, 0);
+    w = dnas_writer_new(dnas_out_open(path("limit"), false, &err), &h, &o, &err);
+    dnas_writer_text(w, 0, "a");
+    dnas_writer_cell(w, 1, &one, DNAS_STREAM_MAX_PAYLOAD / sizeof(one));
+    CHECK(dnas_writer_end_row(w, &err) == -1);
+    CHECK(strstr(err.msg, "limit.part: row 1: column 'tokens_a' has 1073741824 elements, more "
+                          "than the 2 GiB of a block hold"));
+    dnas_writer_abandon(w, false);
+    dnas_header_release(&h);
+}
+
 static void test_headers_are_checked(void)
 {
     static const char *const bad[] = {
@@ -457,6 +479,7 @@ int main(void)
     RUN(test_resume_zstd);
     RUN(test_resume_refuses_another_header);
     RUN(test_not_finite_is_refused);
+    RUN(test_blocks_have_a_limit);
     RUN(test_headers_are_checked);
     RUN(test_utf8);
     RUN(test_bf16);
