@@ -164,7 +164,7 @@ $(FUZZERS): %: %.o $(BUILD)/tests/fuzz/$(FUZZ_MAIN).o $(BUILD)/libdnas.a
 
 # ---- tests ----
 
-check: $(TOOLS) $(TESTS) $(FUZZERS)
+check: $(TOOLS) $(TESTS) $(FUZZERS) $(BUILD)/tests/faults/faults.so
 	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' JOBS=$(JOBS) bash tests/run.sh $(TEST_ARGS)
 
 check-gpu: $(TOOLS) $(TESTS)
@@ -183,6 +183,12 @@ fuzz:
 	@BUILD='$(abspath $(FUZZ_BUILD))' FUZZ_SECONDS='$(SECONDS)' bash tests/fuzz/run.sh $(FUZZ_ARGS)
 
 fuzzers: $(FUZZERS)
+
+# For LD_PRELOAD, so without the flags of sanitizers.
+FAULTS_LIB := $(BUILD)/tests/faults/faults.so
+$(FAULTS_LIB): tests/faults/faults.c
+	@mkdir -p $(@D)
+	$(call say,LD )$(CC) $(BASE) -O1 -g -fPIC -shared -o $@ $< -ldl
 
 mutants:
 	@JOBS=$(JOBS) bash tests/mutants.sh $(MUTANTS)

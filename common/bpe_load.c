@@ -356,12 +356,11 @@ static void hash_text(XXH3_state_t *state, const char *s)
  * "normalizer none", "pre-tokenizer <name>", "post-processor <ids> $ <ids>". */
 static void make_hash(struct dnas_bpe *bpe)
 {
-    XXH3_state_t *state = XXH3_createState();
+    XXH3_state_t *state = dnas_xhave(XXH3_createState(), "a hash");
     XXH128_hash_t hash;
     XXH128_canonical_t canonical;
 
-    if (!state || XXH3_128bits_reset(state) != XXH_OK)
-        DNAS_BUG("xxhash gives no state");
+    XXH3_128bits_reset(state);
     for (size_t id = 0; id < bpe->n_ids; id++) {
         if (!bpe->text[id])
             continue;

@@ -431,6 +431,7 @@ char *dnas_bpe_trainer_run(struct dnas_bpe_trainer *tr, size_t *n_vocab, int n_t
     char *json = NULL;
     size_t size;
     FILE *f;
+    bool failed;
 
     if (tr->count)
         DNAS_BUG("a trainer runs once");
@@ -449,11 +450,11 @@ char *dnas_bpe_trainer_run(struct dnas_bpe_trainer *tr, size_t *n_vocab, int n_t
         dnas_progress("training", "tokens", tr->n, tr->n, tr->size);
     }
     dnas_progress_end();
-    f = open_memstream(&json, &size);
-    if (f)
-        write_json(f, tr);
-    if (!f || fclose(f) != 0)
-        DNAS_BUG("cannot write to memory");
+    f = dnas_xhave(open_memstream(&json, &size), "the vocabulary");
+    write_json(f, tr);
+    failed = ferror(f);
+    failed = fclose(f) != 0 || failed;
+    dnas_xhave(failed ? NULL : json, "the vocabulary");
     if (n_vocab)
         *n_vocab = tr->n + N_SPECIALS;
     return json;

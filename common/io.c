@@ -68,11 +68,9 @@ static int start_codec(struct dnas_in *in, struct dnas_err *err)
             return dnas_err_set(err, "%s: the gzip data are corrupt or cut off", in->name);
         return 0;
     case CODEC_ZSTD:
-        in->zstd = ZSTD_createDStream();
+        in->zstd = dnas_xhave(ZSTD_createDStream(), "a zstd context");
         in->packed_cap = ZSTD_DStreamInSize();
         in->packed = dnas_xalloc(in->packed_cap, 1);
-        if (!in->zstd)
-            return dnas_err_set(err, "%s: no memory for zstd", in->name);
         return 0;
     }
     DNAS_BUG("codec %d", (int)in->codec);
@@ -436,6 +434,7 @@ struct dnas_out {
     int fd;
     char *name;  /* of what is written */
     char *final; /* NULL: name is final */
+    bool keeps;  /* the part stays after a failure */
 };
 
 bool dnas_out_uses_part(const char *path)
@@ -445,14 +444,52 @@ bool dnas_out_uses_part(const char *path)
     return path && (stat(path, &st) != 0 || S_ISREG(st.st_mode));
 }
 
-/* Locks the part against a second writer; the lock goes with the process.
- * flock and not fcntl: a reader of the same file that closes would lift that. */
-static int lock_part(struct dnas_out *out, bool keep, struct dnas_err *err)
+/* Whether the part that was opened still has its name: a writer that was faster may have
+ * renamed it between our open and our lock.  -1 where that cannot be seen. */
+static int has_its_name(const struct dnas_out *out, struct dnas_err *err)
 {
-    if (flock(out->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        return dnas_err_set(err, "%s: another process is writing it", out->name);
-    if (!keep && ftruncate(out->fd, 0) != 0)
-        return dnas_err_set(err, "%s: cannot be emptied: %s", out->name, strerror(errno));
+    struct stat ours, named;
+
+    if (fstat(out->fd, &ours) == 0) {
+        if (stat(out->name, &named) == 0)
+            return ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
+        if (errno == ENOENT)
+            return 0;
+    }
+    return dnas_err_set(err, "%s: cannot be written: %s", out->name, strerror(errno));
+}
+
+/* Opens the part, locked against a second writer; the lock goes with the process.
+ * flock and not fcntl: a reader of the same file that closes would lift that. */
+static int open_part(struct dnas_out *out, bool keep, struct dnas_err *err)
+{
+    int named = 0;
+
+    while (named == 0) {
+        if (out->fd >= 0)
+            close(out->fd);
+        out->fd = open(out->name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (out->fd < 0)
+            return dnas_err_set(err, "%s: cannot be written: %s", out->name, strerror(errno));
+        if (flock(out->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+            return dnas_err_set(err, "%s: another process is writing it", out->name);
+        named = has_its_name(out, err);
+    }
+    if (named > 0 && (keep || ftruncate(out->fd, 0) == 0))
+        return 0;
+    if (named > 0)
+        dnas_err_set(err, "%s: cannot be emptied: %s", out->name, strerror(errno));
+    if (!keep)
+        unlink(out->name);
+    return -1;
+}
+
+/* What is there and no regular file is written in place. */
+static int open_in_place(struct dnas_out *out, struct dnas_err *err)
+{
+    out->fd = open(out->name, O_WRONLY | O_CLOEXEC);
+    if (out->fd < 0)
+        return dnas_err_set(err, "%s: cannot be written: %s", out->name, strerror(errno));
     return 0;
 }
 
@@ -465,23 +502,27 @@ struct dnas_out *dnas_out_open(const char *path, bool keep, struct dnas_err *err
         out->name = dnas_xstrdup("standard output");
         return out;
     }
+    out->fd = -1;
     if (dnas_out_uses_part(path)) {
         out->name = dnas_xasprintf("%s.part", path);
         out->final = dnas_xstrdup(path);
-        out->fd = open(out->name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (open_part(out, keep, err) == 0)
+            return out;
     } else {
         out->name = dnas_xstrdup(path);
-        out->fd = open(out->name, O_WRONLY | O_CLOEXEC);
+        if (open_in_place(out, err) == 0)
+            return out;
     }
-    if (out->fd < 0)
-        dnas_err_set(err, "%s: cannot be written: %s", out->name, strerror(errno));
-    else if (!out->final || lock_part(out, keep, err) == 0)
-        return out;
     if (out->fd >= 0)
         close(out->fd);
     out->fd = -1;
     dnas_out_abandon(out, true);
     return NULL;
+}
+
+void dnas_out_keep_part(struct dnas_out *out)
+{
+    out->keeps = true;
 }
 
 int dnas_out_write(struct dnas_out *out, const void *buf, size_t n, struct dnas_err *err)
@@ -538,6 +579,8 @@ int dnas_out_commit(struct dnas_out *out, struct dnas_err *err)
     if (status == 0 && out->final && rename(out->name, out->final) != 0)
         status = dnas_err_set(err, "%s: cannot be renamed to '%s': %s", out->name, out->final,
                               strerror(errno));
+    if (status != 0 && out->final && !out->keeps)
+        unlink(out->name);
     out_free(out);
     return status;
 }
@@ -546,7 +589,7 @@ void dnas_out_abandon(struct dnas_out *out, bool keep_part)
 {
     if (!out)
         return;
-    if (out->fd >= 0 && out->final && !keep_part)
+    if (out->fd >= 0 && out->final && !keep_part && !out->keeps)
         unlink(out->name);
     if (out->fd >= 0 && out->fd != STDOUT_FILENO)
         close(out->fd);

@@ -108,7 +108,10 @@ int dnas_out_truncate(struct dnas_out *out, uint64_t n, struct dnas_err *err);
 bool dnas_out_is_terminal(const struct dnas_out *out);
 /* The name of what is being written ("x.dnas.part"), for messages. */
 const char *dnas_out_name(const struct dnas_out *out);
-/* Makes the output whole under its final name; frees out, also on an error. */
+/* From now on the part stays after any failure: --resume goes on with it. */
+void dnas_out_keep_part(struct dnas_out *out);
+/* Makes the output whole under its final name; frees out, also on an error, after
+ * which the part is removed. */
 int dnas_out_commit(struct dnas_out *out, struct dnas_err *err);
 /* After a failure: the part is removed, or left if `keep_part`.  NULL is fine. */
 void dnas_out_abandon(struct dnas_out *out, bool keep_part);

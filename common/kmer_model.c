@@ -70,12 +70,10 @@ static void hash_floats(XXH3_state_t *state, const char *name, const float *x, s
 static void make_hash(struct dnas_kmer_model *m)
 {
     const struct dnas_kmer_parts *p = &m->parts;
-    XXH3_state_t *state = XXH3_createState();
+    XXH3_state_t *state = dnas_xhave(XXH3_createState(), "a hash");
     XXH128_canonical_t bytes;
     char *config = kmer_model_config(p);
 
-    if (!state)
-        DNAS_BUG("XXH3 has no state");
     XXH3_128bits_reset(state);
     XXH3_128bits_update(state, config, strlen(config) + 1);
     hash_floats(state, "mean", p->mean, 1, m->map.I);

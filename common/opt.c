@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -25,10 +26,16 @@
 #define MAX_OPTS 64
 #define FIRST_LONG_ONLY 256
 
+static void *json_alloc(size_t n)
+{
+    return dnas_xalloc(n, 1);
+}
+
 void dnas_start(char **argv)
 {
     dnas_msg_program(argv[0]);
     signal(SIGPIPE, SIG_DFL);
+    json_set_alloc_funcs(json_alloc, free); /* so that JSON is never half of itself */
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) == -1 && errno == EBADF) {
             /* The wrong direction on purpose: using it is still an error. */

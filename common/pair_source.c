@@ -295,9 +295,7 @@ struct dnas_pair_source *dnas_pair_source_open(const struct dnas_pair_source_opt
     s->same_end = true;
     s->max_tokens = o->max_tokens;
     dnas_header_init(&s->header, DNAS_PAIRS);
-    s->hashes = XXH3_createState();
-    if (!s->hashes)
-        DNAS_BUG("no memory for a hash");
+    s->hashes = dnas_xhave(XXH3_createState(), "a hash");
     XXH3_64bits_reset(s->hashes);
     s->name = dnas_xstrdup(stays ? o->path : o->spool);
     if (is_stdin && o->resume && !dnas_is_regular_file(o->spool, NULL))

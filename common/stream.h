@@ -28,10 +28,12 @@ extern "C" {
 #define DNAS_STREAM_VERSION 1
 #define DNAS_STREAM_BLOCK_ROWS 256
 #define DNAS_STREAM_BLOCK_BYTES (1u << 20)
-/* What readers accept at most. */
+/* What readers accept at most.  A block that is compressed can be a thousand times smaller than
+ * its payload: this bounds the memory that bytes from outside can take (twice the payload, while
+ * the buffer grows). */
 #define DNAS_STREAM_MAX_HEADER (16u << 20)
 #define DNAS_STREAM_MAX_ROWS 65536u
-#define DNAS_STREAM_MAX_PAYLOAD (UINT64_C(1) << 33)
+#define DNAS_STREAM_MAX_PAYLOAD (UINT64_C(1) << 31)
 #define DNAS_STREAM_MAX_COLUMNS 256
 #define DNAS_STREAM_MAX_DIM (1u << 24)
 
@@ -117,6 +119,7 @@ enum dnas_format {
 struct dnas_writer_options {
     enum dnas_format format;
     int zstd_level; /* 0: plain; streams only */
+    bool keep_part; /* once it holds whole blocks the part stays after a failure */
 };
 
 /* Writes the header (copied) to out (taken, also on an error).  A stream is not

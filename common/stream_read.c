@@ -131,9 +131,7 @@ struct dnas_reader *dnas_reader_on(struct dnas_in *in, struct dnas_err *err)
 
     r->in = in;
     dnas_header_init(&r->header, DNAS_PAIRS);
-    r->hashes = XXH3_createState();
-    if (!r->hashes)
-        DNAS_BUG("no memory for a hash");
+    r->hashes = dnas_xhave(XXH3_createState(), "a hash");
     got = dnas_in_read_full(in, first, sizeof(first), err);
     if (got == 0)
         dnas_err_set(err, "%s: is empty, not a dnas stream (did the command before it fail?)",

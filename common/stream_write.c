@@ -144,6 +144,8 @@ static int flush(struct dnas_writer *w, struct dnas_err *err)
     if (w->block.n_rows == 0)
         return 0;
     status = w->options.format == DNAS_FORMAT_STREAM ? flush_stream(w, err) : flush_text(w, err);
+    if (status == 0 && w->options.keep_part)
+        dnas_out_keep_part(w->out);
     w->rows += w->block.n_rows;
     w->blocks++;
     dnas_table_clear(&w->block);
@@ -159,13 +161,10 @@ static struct dnas_writer *writer_alloc(struct dnas_out *out, const struct dnas_
     w->options = *options;
     dnas_header_copy(&w->header, header);
     dnas_table_init(&w->block, w->header.columns, w->header.n_columns);
-    w->hashes = XXH3_createState();
-    if (!w->hashes || XXH3_64bits_reset(w->hashes) != XXH_OK)
-        DNAS_BUG("no memory for a hash");
+    w->hashes = dnas_xhave(XXH3_createState(), "a hash");
+    XXH3_64bits_reset(w->hashes);
     if (options->zstd_level > 0 && options->format == DNAS_FORMAT_STREAM) {
-        w->zstd = ZSTD_createCCtx();
-        if (!w->zstd)
-            DNAS_BUG("no memory for zstd");
+        w->zstd = dnas_xhave(ZSTD_createCCtx(), "a zstd context");
         ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, options->zstd_level);
         ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_checksumFlag, 1);
     }
@@ -294,8 +293,11 @@ struct dnas_writer *dnas_writer_resume(struct dnas_out *out, const struct dnas_h
     if (options->format != DNAS_FORMAT_STREAM)
         DNAS_BUG("text cannot be resumed");
     if (take_part(w, &resume, &keep, err) == 0 && dnas_out_truncate(out, keep, err) == 0 &&
-        (keep > 0 || start(w, err) == 0))
+        (keep > 0 || start(w, err) == 0)) {
+        if (w->blocks > 0 && options->keep_part)
+            dnas_out_keep_part(out);
         return w;
+    }
     dnas_writer_abandon(w, true);
     return NULL;
 }
@@ -325,9 +327,27 @@ static void check_cell(struct dnas_writer *w, const struct dnas_column *col, con
     }
 }
 
+/* Padding and offsets of all columns are far below the part that is set aside. */
+static bool has_room(const struct dnas_writer *w, const struct dnas_column *col, size_t n)
+{
+    uint64_t most = DNAS_STREAM_MAX_PAYLOAD - DNAS_STREAM_BLOCK_BYTES;
+    uint64_t has = dnas_table_bytes(&w->block);
+
+    return n == 0 || (has < most && n <= (most - has) / dnas_type_size(col->type));
+}
+
 void dnas_writer_cell(struct dnas_writer *w, int column, const void *values, size_t n)
 {
-    check_cell(w, &w->header.columns[column], values, n);
+    const struct dnas_column *col = &w->header.columns[column];
+
+    if (col->ragged && !has_room(w, col, n)) {
+        dnas_err_set(&w->bad_cell,
+                     "column '%s' has %zu elements, more than the 2 GiB of a block hold: cut "
+                     "sequences into windows",
+                     col->name, n);
+        n = 0;
+    }
+    check_cell(w, col, values, n);
     dnas_table_cell(&w->block, column, values, n);
 }
 

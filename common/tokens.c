@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/idmap.h"
 #include "common/xmem.h"
 
 enum { ID, TOKENS, PART, PARTS, LENGTH, LABEL, N_COLUMNS };
@@ -23,9 +24,11 @@ struct dnas_tokens {
     uint64_t n_sequences;
     char *place;
     /* For shards: tokens before it, in all, and whether it is in ours. */
-    uint32_t shard, n_shards;
+    struct dnas_tokens_options options;
     uint64_t n_tokens, total_tokens;
     bool wanted;
+    struct dnas_idset ids;
+    bool is_joined;
 };
 
 static int find_columns(struct dnas_tokens *t, struct dnas_err *err)
@@ -51,8 +54,11 @@ static int find_columns(struct dnas_tokens *t, struct dnas_err *err)
 }
 
 /* The first of the two passes that shards take. */
-static int count_tokens(struct dnas_tokens *t, const char *path, struct dnas_err *err)
+static int count_tokens(struct dnas_tokens *t, struct dnas_err *err)
 {
+    const struct dnas_tokens_options whole = {.allow_duplicate_ids =
+                                                  t->options.allow_duplicate_ids};
+    const char *path = t->options.path;
     struct dnas_reader *r;
     struct dnas_tokens *all = NULL;
     struct dnas_window w;
@@ -63,7 +69,7 @@ static int count_tokens(struct dnas_tokens *t, const char *path, struct dnas_err
                             dnas_reader_name(t->reader));
     r = dnas_reader_open(path, err);
     if (r)
-        all = dnas_tokens_new(r, path, 0, 0, err);
+        all = dnas_tokens_new(r, &whole, err);
     while (all && (status = dnas_tokens_next(all, &w, err)) == 1)
         ;
     if (status == 0) {
@@ -80,17 +86,35 @@ static int count_tokens(struct dnas_tokens *t, const char *path, struct dnas_err
     return status;
 }
 
-struct dnas_tokens *dnas_tokens_new(struct dnas_reader *r, const char *path, uint32_t shard,
-                                    uint32_t n_shards, struct dnas_err *err)
+/* What is wrong with the file is said when its rows are read. */
+static bool has_further_shards(const char *path)
+{
+    struct dnas_reader *r = dnas_is_regular_file(path, NULL) ? dnas_reader_open(path, NULL) : NULL;
+    struct dnas_block block;
+    bool has = false;
+
+    while (r && !has && dnas_reader_next(r, &block, NULL) == 1)
+        has = dnas_reader_streams(r) > 1;
+    has = has || (r && dnas_reader_streams(r) > 1);
+    dnas_reader_close(r);
+    return has;
+}
+
+struct dnas_tokens *dnas_tokens_new(struct dnas_reader *r,
+                                    const struct dnas_tokens_options *options, struct dnas_err *err)
 {
     struct dnas_tokens *t = dnas_xzalloc(1, sizeof(*t));
 
     t->reader = r;
-    t->shard = shard;
-    t->n_shards = n_shards;
+    t->options = *options;
     t->id = dnas_xstrdup("");
-    if (find_columns(t, err) == 0 && (n_shards == 0 || count_tokens(t, path, err) == 0))
+    if (options->n_shards == 0 && options->path && dnas_reader_header(r)->n_shards > 1)
+        t->is_joined = has_further_shards(options->path);
+    if (find_columns(t, err) == 0 && (options->n_shards == 0 || count_tokens(t, err) == 0)) {
+        /* The count has seen all ids. */
+        t->options.allow_duplicate_ids = options->allow_duplicate_ids || options->n_shards > 0;
         return t;
+    }
     dnas_tokens_free(t);
     return NULL;
 }
@@ -101,7 +125,13 @@ void dnas_tokens_free(struct dnas_tokens *t)
         return;
     free(t->id);
     free(t->place);
+    dnas_idset_release(&t->ids);
     free(t);
+}
+
+bool dnas_tokens_is_joined(const struct dnas_tokens *t)
+{
+    return t->is_joined || dnas_reader_streams(t->reader) > 1;
 }
 
 static uint32_t u32_at(const struct dnas_tokens *t, int which)
@@ -112,11 +142,12 @@ static uint32_t u32_at(const struct dnas_tokens *t, int which)
 /* By where a sequence begins, so that none is split. */
 static bool in_shard(const struct dnas_tokens *t)
 {
-    unsigned __int128 scaled = (unsigned __int128)t->n_tokens * t->n_shards;
+    unsigned __int128 scaled = (unsigned __int128)t->n_tokens * t->options.n_shards;
     uint64_t shard = t->total_tokens ? (uint64_t)(scaled / t->total_tokens) + 1 : 1;
 
     /* Sequences without tokens may begin where all tokens end. */
-    return t->n_shards == 0 || (shard < t->n_shards ? shard : t->n_shards) == t->shard;
+    return t->options.n_shards == 0 ||
+           (shard < t->options.n_shards ? shard : t->options.n_shards) == t->options.shard;
 }
 
 /* Whether this window is the one that must come now; if so, the next is awaited. */
@@ -145,6 +176,11 @@ static int step(struct dnas_tokens *t, const struct dnas_window *w, const char *
         t->parts = w->parts;
         t->n_sequences++;
         t->wanted = in_shard(t);
+        if (!t->options.allow_duplicate_ids && !dnas_idset_add(&t->ids, id, n))
+            return dnas_err_set(err,
+                                "%s has the name of an earlier sequence: rename one, or use "
+                                "--allow-duplicate-ids",
+                                dnas_tokens_place(t));
     }
     t->next_part = w->part + 1 == w->parts ? 0 : w->part + 1;
     t->n_tokens += w->n;

@@ -26,12 +26,22 @@ struct dnas_window {
     uint32_t length_bp;
 };
 
+struct dnas_tokens_options {
+    const char *path; /* what r reads; NULL or "-": standard input */
+    uint32_t shard,
+        n_shards; /* only the sequences of this contiguous part (1..n) by tokens; path, a
+                     regular file, is then read a first time to count them; 0, 0: all */
+    bool allow_duplicate_ids; /* else a sequence whose id came before is an error */
+};
+
 /* Reads r (borrowed, nothing of it read yet), which must hold TOKENS with
- * length_bp, by which windows are weighted.  n_shards not 0: only the sequences
- * of this contiguous part (1..n_shards) by tokens; path, a regular file, is then
- * read a first time to count them.  NULL on an error. */
-struct dnas_tokens *dnas_tokens_new(struct dnas_reader *r, const char *path, uint32_t shard,
-                                    uint32_t n_shards, struct dnas_err *err);
+ * length_bp, by which windows are weighted.  NULL on an error. */
+struct dnas_tokens *dnas_tokens_new(struct dnas_reader *r,
+                                    const struct dnas_tokens_options *options,
+                                    struct dnas_err *err);
+/* Whether what begins as a shard has others behind it, so that it is one no longer.  Known
+ * beforehand for regular files, which are looked through for it; else once they come. */
+bool dnas_tokens_is_joined(const struct dnas_tokens *t);
 /* The next window: 1, 0 at the end, -1 on an error, also where a sequence's
  * windows are not 0, 1, ... parts-1, one after the other. */
 int dnas_tokens_next(struct dnas_tokens *t, struct dnas_window *w, struct dnas_err *err);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/msg.h"
 
@@ -18,7 +19,8 @@ __attribute__((noreturn)) static void out_of_memory(size_t n, size_t size)
         dnas_msg_error("out of memory: asked for %zu elements of %zu bytes", n, size);
     else
         dnas_msg_error("out of memory: asked for %zu bytes", n * size);
-    exit(1);
+    /* Not exit(): other threads may still use what libraries would tear down. */
+    _exit(1);
 }
 
 static size_t product(size_t n, size_t size)
@@ -64,6 +66,14 @@ void *dnas_xrealloc(void *p, size_t n, size_t size)
     if (!q)
         out_of_memory(n, size);
     return q;
+}
+
+void *dnas_xhave(void *p, const char *what)
+{
+    if (p)
+        return p;
+    dnas_msg_error("out of memory: no room for %s", what);
+    _exit(1);
 }
 
 void *dnas_xgrow(void *p, size_t *cap, size_t need, size_t size)

@@ -26,6 +26,9 @@ void *dnas_xrealloc(void *p, size_t n, size_t size) __attribute__((returns_nonnu
 /* Makes room for at least `need` elements: doubles *cap until it holds them.
  * Returns the block, moved or not. */
 void *dnas_xgrow(void *p, size_t *cap, size_t need, size_t size) __attribute__((returns_nonnull));
+/* p, which another library made; where that is NULL for want of memory, ends as the others do.
+ * `what` it was to be, for the sentence: "a zstd context". */
+void *dnas_xhave(void *p, const char *what) __attribute__((returns_nonnull));
 char *dnas_xstrdup(const char *s) __attribute__((returns_nonnull));
 /* The first n bytes of s and a terminating 0. */
 char *dnas_xstrndup(const char *s, size_t n) __attribute__((returns_nonnull));

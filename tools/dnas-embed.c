@@ -5,6 +5,7 @@
  * In:  FASTA or FASTQ; for a network TOKENS, too
  * Out: EMBEDDINGS
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 #include "common/tokenize.h"
 #include "common/tokens.h"
 #include "common/train_vae.h"
+#include "common/xmem.h"
 
 static const char *const devices[] = {"auto", "cpu", "cuda", NULL};
 static const char *const precisions[] = {"f32", "bf16", NULL};
@@ -35,7 +37,7 @@ struct embed {
     const char *model;
     int device, precision, type, compat, adapt;
     int64_t reduce, window_bp, max_tokens, seed;
-    bool resume, is_vae, logits;
+    bool resume, is_vae, logits, finishing_failed;
     struct dnas_seq *seq;           /* the input: either this */
     struct dnas_reader *reader;     /* or that, */
     struct dnas_tokens *tokens;     /* row by row */
@@ -134,7 +136,8 @@ static int compare_id(void *ctx, const char *id, size_t n, struct dnas_err *err)
 
 static int open_writer(struct embed *e, const struct dnas_tool *tool, struct dnas_err *err)
 {
-    struct dnas_writer_options options = {.zstd_level = (int)e->common.zstd_level};
+    struct dnas_writer_options options = {.zstd_level = (int)e->common.zstd_level,
+                                          .keep_part = true};
     struct dnas_out *out = dnas_out_open(e->common.output, e->resume, err);
     const struct dnas_header *before = e->reader ? dnas_reader_header(e->reader) : NULL;
 
@@ -146,7 +149,7 @@ static int open_writer(struct embed *e, const struct dnas_tool *tool, struct dna
         dnas_embed_network_header(&e->header, before);
     e->header.shard = e->seq_options.shard;
     e->header.n_shards = e->seq_options.n_shards;
-    if (before && !e->seq_options.n_shards) {
+    if (before && !e->seq_options.n_shards && !dnas_tokens_is_joined(e->tokens)) {
         e->header.shard = before->shard;
         e->header.n_shards = before->n_shards;
     }
@@ -162,6 +165,11 @@ static int open_tokens(struct embed *e, struct dnas_in *in, char **paths, int n_
                        struct dnas_err *err)
 {
     const struct dnas_tokenizer *tokenizer = e->network->tokenizer;
+    const struct dnas_tokens_options options = {.path = n_paths > 0 ? paths[0] : NULL,
+                                                .shard = e->seq_options.shard,
+                                                .n_shards = e->seq_options.n_shards,
+                                                .allow_duplicate_ids =
+                                                    e->seq_options.allow_duplicate_ids};
     const char *hash;
 
     if (n_paths > 1 || e->seq_opt.labels || e->seq_opt.truncate_bp || e->seq_opt.keep_case ||
@@ -175,8 +183,7 @@ static int open_tokens(struct embed *e, struct dnas_in *in, char **paths, int n_
     }
     e->reader = dnas_reader_on(in, err);
     if (e->reader)
-        e->tokens = dnas_tokens_new(e->reader, n_paths > 0 ? paths[0] : NULL, e->seq_options.shard,
-                                    e->seq_options.n_shards, err);
+        e->tokens = dnas_tokens_new(e->reader, &options, err);
     if (!e->tokens)
         return -1;
     hash = json_string_value(json_object_get(dnas_reader_header(e->reader)->tokens, "tokenizer"));
@@ -299,10 +306,17 @@ static int run(struct embed *e, const struct dnas_tool *tool, char **paths, int 
     w = e->writer;
     e->writer = NULL; /* finishing frees it, whatever comes */
     n_rows = dnas_writer_rows(w);
-    if (dnas_writer_finish(w, err) != 0)
+    if (dnas_writer_finish(w, err) != 0) {
+        e->finishing_failed = true;
         return -1;
+    }
     if (e->seq)
         dnas_seq_notes(e->seq);
+    if (e->tokens && e->header.n_shards && !e->seq_options.n_shards &&
+        dnas_tokens_is_joined(e->tokens))
+        dnas_msg_note("the input joins %" PRIu32 " shards, which a pipe does not tell beforehand: "
+                      "the header calls the whole shard 1; name the FILE instead",
+                      e->header.n_shards);
     dnas_msg_closing(n_rows, "sequences");
     return 0;
 }
@@ -316,6 +330,22 @@ static struct dnas_network *open_network(const struct embed *e, struct dnas_err 
     dnas_err_at(err, "%s: --logits: ", e->model);
     dnas_network_close(n);
     return NULL;
+}
+
+/* After a failure: whether --resume has something to go on with. */
+static bool keeps_rows(const struct embed *e)
+{
+    char *part;
+    bool is_there;
+
+    if (!dnas_out_uses_part(e->common.output))
+        return false;
+    if (!e->finishing_failed)
+        return e->writer && dnas_writer_blocks(e->writer) > 0;
+    part = dnas_xasprintf("%s.part", e->common.output);
+    is_there = access(part, F_OK) == 0;
+    free(part);
+    return is_there;
 }
 
 /* Opens the model.  -1 to go on, or the exit status. */
@@ -447,7 +477,7 @@ int main(int argc, char **argv)
         status = run(&e, &tool, paths, n_paths, &err) == 0 ? 0 : 1;
         if (status != 0)
             dnas_msg_error("%s", err.msg);
-        if (e.writer && dnas_out_uses_part(e.common.output) && dnas_writer_blocks(e.writer) > 0)
+        if (keeps_rows(&e))
             dnas_msg_note("finished rows are kept in %s.part: --resume goes on with them",
                           e.common.output);
         dnas_writer_abandon(e.writer, e.writer && dnas_writer_blocks(e.writer) > 0);

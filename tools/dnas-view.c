@@ -89,7 +89,8 @@ static int copy_rows(const struct view *v, struct dnas_writer *w, struct dnas_re
 static int convert(const struct view *v, const struct dnas_tool *tool, struct dnas_reader *r,
                    enum dnas_format format, struct dnas_err *err)
 {
-    struct dnas_writer_options options = {format, (int)v->common.zstd_level};
+    struct dnas_writer_options options = {.format = format,
+                                          .zstd_level = (int)v->common.zstd_level};
     struct dnas_out *out = dnas_out_open(v->common.output, false, err);
     struct dnas_header h;
     struct dnas_writer *w;

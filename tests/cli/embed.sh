@@ -350,6 +350,36 @@ test_resume_after_a_kill() {
     expect_ok dnas-embed -q -m tnf --resume -o out.dnas in.fa
     expect_same want.dnas out.dnas
 }
+# A hundred runs that are killed, at any moment or in the middle of a write; some a second
+# time when they go on.
+test_resume_after_a_hundred_kills() {
+    local i fault zstd again pid n_killed=0 library=$BUILD/tests/faults/faults.so
+    random_fasta 900 8 >many.fa
+    dnas-embed -q -m tnf -o want.dnas many.fa
+    dnas-embed -q -m tnf --zstd -o want.zst many.fa
+    for ((i = 0; i < 100; i++)); do
+        zstd=''
+        ((i % 4)) || zstd=--zstd
+        rm -f out.part
+        for again in '' --resume; do
+            [ -z "$again" ] || ((i % 3 == 0)) || continue
+            fault=''
+            ((i % 2)) && [ -e "$library" ] && [ -z "${SANITIZE:-}" ] && fault=write:KILL:$((i / 2 % 7 + 1))
+            # shellcheck disable=SC2086
+            DNAS_FAULT=$fault LD_PRELOAD=${fault:+$library} dnas-embed -q -m tnf $again $zstd -o out many.fa &
+            pid=$!
+            [ -n "$fault" ] || sleep 0.0$(printf %02d $((i * 7919 % 60)))
+            [ -n "$fault" ] || kill -KILL $pid
+            wait $pid
+            [ $? != 137 ] || n_killed=$((n_killed + 1))
+        done 2>/dev/null
+        # shellcheck disable=SC2086
+        expect_ok dnas-embed -q -m tnf --resume $zstd -o out many.fa
+        expect_same "want.$([ -n "$zstd" ] && echo zst || echo dnas)" out
+        rm -f out
+    done
+    [ "$n_killed" -gt 30 ] || fail "only $n_killed runs were killed: the test is void"
+}
 # After a failure the finished rows stay, and mended input goes on from them.
 test_resume_after_a_failure() {
     random_fasta 600 6 >whole.fa
@@ -507,6 +537,37 @@ test_tokens_in_shards() {
     cat 1.dnas 2.dnas >joined.dnas
     expect_ok dnas-view -c joined.dnas
     expect_text "$TMP/out" 4
+}
+# Joined shards are a shard no longer; a shard by itself stays one.
+test_tokens_of_joined_shards() {
+    network
+    local i
+    for i in 1 2; do dnas-tokenize -q -T tokenizer.json --shard $i/2 s.fa -o $i.dnas; done
+    cat 1.dnas 2.dnas >joined.dnas
+    expect_ok dnas-embed -q -m model -o all.dnas joined.dnas
+    dnas-view -H all.dnas >header
+    ! grep -q '"shard"' header || fail "calls the whole a shard: $(cat header)"
+    expect_ok dnas-embed -q -m model -o one.dnas 2.dnas
+    dnas-view -H one.dnas | tr -d ' \n' >header
+    grep -q '"shard":\[2,2\]' header || fail "a shard is one no longer: $(cat header)"
+    expect_sentence 0 'joins 2 shards, which a pipe does not tell' dnas-embed -m model -o piped.dnas <joined.dnas
+    dnas-view all.dnas >want
+    expect_ok dnas-view piped.dnas
+    expect_same want "$TMP/out"
+}
+test_tokens_with_duplicate_ids() {
+    network
+    dnas-tokenize -q -T tokenizer.json s.fa -o one.dnas
+    cat one.dnas one.dnas >twice.dnas
+    expect_sentence 1 "twice.dnas: sequence 13 \('seq1'\) has the name of an earlier sequence: rename one, or use --allow-duplicate-ids" \
+        dnas-embed -m model twice.dnas
+    expect_sentence 1 'sequence 13 .* has the name of an earlier sequence' dnas-embed -m model --shard 1/2 twice.dnas
+    expect_ok dnas-embed -q -m model --allow-duplicate-ids -o out.dnas twice.dnas
+    expect_ok dnas-view -c out.dnas
+    expect_text "$TMP/out" 24
+    expect_ok dnas-embed -q -m model --allow-duplicate-ids --shard 2/2 -o out.dnas twice.dnas
+    expect_ok dnas-view -c out.dnas
+    expect_text "$TMP/out" 12
 }
 test_resume_of_tokens() {
     local at size zstd

@@ -43,9 +43,10 @@ static int read_all(enum dnas_kind *kind, const char *path, struct dnas_err *err
 
 static void read_tokens(const char *path)
 {
+    const struct dnas_tokens_options half = {.path = path, .shard = 2, .n_shards = 2};
     struct dnas_err err = {""};
     struct dnas_reader *r = dnas_reader_open(path, &err);
-    struct dnas_tokens *t = r ? dnas_tokens_new(r, path, 2, 2, &err) : NULL;
+    struct dnas_tokens *t = r ? dnas_tokens_new(r, &half, &err) : NULL;
     struct dnas_window w;
     uint64_t sum = 0;
     int status = -1;

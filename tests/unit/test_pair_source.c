@@ -76,7 +76,7 @@ static const char *make(const char *name, struct make m)
 {
     const char *path = file_path(name);
     struct dnas_header h;
-    struct dnas_writer_options o = {DNAS_FORMAT_STREAM, m.zstd};
+    struct dnas_writer_options o = {.format = DNAS_FORMAT_STREAM, .zstd_level = m.zstd};
     struct dnas_err err = {""};
     struct dnas_writer *w;
     struct want *row = dnas_xalloc(1, sizeof(*row));

@@ -51,7 +51,7 @@ static void set_row(struct dnas_writer *w, uint64_t i)
 static struct dnas_writer *begin(const char *file, int zstd, uint32_t shard, uint32_t n_shards)
 {
     struct dnas_header h;
-    struct dnas_writer_options o = {DNAS_FORMAT_STREAM, zstd};
+    struct dnas_writer_options o = {.format = DNAS_FORMAT_STREAM, .zstd_level = zstd};
     struct dnas_err err = {""};
     struct dnas_out *out = dnas_out_open(file, false, &err);
     struct dnas_writer *w;
@@ -155,7 +155,7 @@ static void test_big_rows_close_blocks(void)
 {
     const char *file = path("big.dnas");
     struct dnas_header h;
-    struct dnas_writer_options o = {DNAS_FORMAT_STREAM, 0};
+    struct dnas_writer_options o = {.format = DNAS_FORMAT_STREAM, .zstd_level = 0};
     struct dnas_err err = {""};
     struct dnas_writer *w;
     struct dnas_reader *r;
@@ -311,7 +311,7 @@ static int refuse_none(void *ctx, const char *id, size_t n, struct dnas_err *err
 /* From any cut of the part, resuming gives the bytes of an unbroken run. */
 static void resume(int zstd)
 {
-    struct dnas_writer_options o = {DNAS_FORMAT_STREAM, zstd};
+    struct dnas_writer_options o = {.format = DNAS_FORMAT_STREAM, .zstd_level = zstd};
     struct dnas_err err = {""};
     size_t n, n_again;
     char *bytes, *again;
@@ -357,7 +357,7 @@ static void test_resume_zstd(void)
 
 static void test_resume_refuses_another_header(void)
 {
-    struct dnas_writer_options o = {DNAS_FORMAT_STREAM, 0};
+    struct dnas_writer_options o = {.format = DNAS_FORMAT_STREAM, .zstd_level = 0};
     struct dnas_err err = {""};
     struct dnas_header h;
     int done = 0;
@@ -388,6 +388,28 @@ static void test_not_finite_is_refused(void)
     CHECK(strstr(err.msg, "not finite") != NULL);
     dnas_writer_abandon(w, false);
     CHECK(access(path("nan"), F_OK) != 0 && access(path("nan.part"), F_OK) != 0);
+}
+
+/* A cell that no reader would take is refused before it is looked at. */
+static void test_blocks_have_a_limit(void)
+{
+    const struct dnas_writer_options o = {.format = DNAS_FORMAT_STREAM};
+    const uint16_t one = 1;
+    struct dnas_err err = {""};
+    struct dnas_header h;
+    struct dnas_writer *w;
+
+    dnas_header_init(&h, DNAS_PAIRS);
+    dnas_header_add_column(&h, "id", DNAS_UTF8, true, 0);
+    dnas_header_add_column(&h, "tokens_a", DNAS_U16, true, 0);
+    w = dnas_writer_new(dnas_out_open(path("limit"), false, &err), &h, &o, &err);
+    dnas_writer_text(w, 0, "a");
+    dnas_writer_cell(w, 1, &one, DNAS_STREAM_MAX_PAYLOAD / sizeof(one));
+    CHECK(dnas_writer_end_row(w, &err) == -1);
+    CHECK(strstr(err.msg, "limit.part: row 1: column 'tokens_a' has 1073741824 elements, more "
+                          "than the 2 GiB of a block hold"));
+    dnas_writer_abandon(w, false);
+    dnas_header_release(&h);
 }
 
 static void test_headers_are_checked(void)
@@ -457,6 +479,7 @@ int main(void)
     RUN(test_resume_zstd);
     RUN(test_resume_refuses_another_header);
     RUN(test_not_finite_is_refused);
+    RUN(test_blocks_have_a_limit);
     RUN(test_headers_are_checked);
     RUN(test_utf8);
     RUN(test_bf16);
