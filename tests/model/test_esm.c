@@ -383,7 +383,7 @@ static void test_configs(void)
         {"{\"model_type\": \"esm\", " ROTARY ", \"add_bias_fnn\": true, " SHAPE "}",
          "its 'add_bias_fnn' is not false"},
         {"{\"model_type\": \"t5\", " ROTARY ", " SHAPE "}",
-         "its 'model_type' is none of bert, esm"},
+         "its 'model_type' is none of bert, hyenadna, esm"},
         {"{\"model_type\": \"esm\", " ROTARY ", \"vocab_size\": 27, \"hidden_size\": 24, "
          "\"num_hidden_layers\": 3, \"num_attention_heads\": 8, \"intermediate_size\": 20}",
          "8 heads do not get an even number each of 24 channels"},
