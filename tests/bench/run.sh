@@ -114,6 +114,10 @@ beside logreg_peers.py "$tmp/logreg" 1 1
 echo "== a step of training, one thread"
 "$BUILD"/tests/bench/bench_train 1 2 2000
 
+echo "== steps of an autoencoder, one thread"
+"$BUILD"/tests/bench/bench_vae
+[ -z "$torch" ] || timeout 900 "$torch" tests/bench/vae_peers.py || echo "PyTorch did not finish"
+
 echo "== bins by likelihood, one thread: seconds by the clock"
 "$BUILD"/tests/bench/bench_graph 1
 
