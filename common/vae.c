@@ -33,7 +33,10 @@ struct layer {
     double *mean, *rstd;        /* [O] of the batch */
     double *run_mean, *run_var; /* [O] */
     double *sum, *sum2;         /* [n_slices,O] */
-    double *total, *total2, *total3; /* [O] */
+    double *total, *total2;     /* [O] */
+    /* Of the gradient by a value before it was normalised: by_grad times that after, plus
+     * by_value times the value, plus constant; [O]. */
+    double *by_grad, *by_value, *constant;
 };
 
 struct dnas_vae {
@@ -67,13 +70,15 @@ static void place(struct dnas_vae *v, int number, size_t I, size_t O, bool has_n
     }
     l->in = dnas_xalloc64(B, I * sizeof(*l->in));
     l->r = dnas_xalloc64(B, O * sizeof(*l->r));
-    l->mean = dnas_xzalloc(7 * O, sizeof(*l->mean));
+    l->mean = dnas_xzalloc(9 * O, sizeof(*l->mean));
     l->rstd = l->mean + O;
     l->run_mean = l->rstd + O;
     l->run_var = l->run_mean + O;
     l->total = l->run_var + O;
     l->total2 = l->total + O;
-    l->total3 = l->total2 + O;
+    l->by_grad = l->total2 + O;
+    l->by_value = l->by_grad + O;
+    l->constant = l->by_value + O;
     l->sum = dnas_xalloc(2 * v->n_slices, O * sizeof(*l->sum));
     l->sum2 = l->sum + v->n_slices * O;
     for (size_t i = 0; i < O; i++)
@@ -209,8 +214,11 @@ static void forward_slice(void *ctx, size_t slice, int worker)
                         NULL, n, O, l->at.I);
     if (!l->has_norm)
         return;
-    for (size_t i = 0; i < n * O; i++)
-        r[i] = r[i] > 0 ? r[i] : LEAK * r[i]; /* a NaN stays one */
+    for (size_t i = 0; i < n * O; i++) {
+        float leaked = LEAK * r[i];
+
+        r[i] = r[i] > leaked ? r[i] : leaked; /* without a branch; a NaN stays one */
+    }
     drop(v, l, r, slice);
     memset(sum, 0, O * sizeof(*sum));
     memset(sum2, 0, O * sizeof(*sum2));
@@ -310,6 +318,15 @@ static void norm_sums_slice(void *ctx, size_t slice, int worker)
         }
 }
 
+/* By a table: the outcome of a branch would be left to chance. */
+static void leak(float *restrict grad, const float *restrict r, size_t n)
+{
+    static const float slope[2] = {LEAK, 1};
+
+    for (size_t i = 0; i < n; i++)
+        grad[i] *= slope[r[i] > 0];
+}
+
 /* v->grad from that by the layer's output to that by its linear part, whose columns are added up.
  */
 static void through_slice(void *ctx, size_t slice, int worker)
@@ -317,21 +334,20 @@ static void through_slice(void *ctx, size_t slice, int worker)
     struct dnas_vae *v = ctx;
     struct layer *l = v->layer;
     size_t O = l->at.O, first = slice * SLICE * O, n = slice_rows(v, slice);
-    double *sum = l->sum + slice * O, B = (double)v->B;
+    double *sum = l->sum + slice * O;
 
     (void)worker;
-    for (size_t row = 0; l->has_norm && row < n; row++)
-        for (size_t i = 0; i < O; i++) {
-            size_t at = first + row * O + i;
-            double unit = ((double)l->r[at] - l->mean[i]) * l->rstd[i];
+    for (size_t row = 0; l->has_norm && row < n; row++) {
+        float *grad = v->grad + first + row * O;
+        const float *r = l->r + first + row * O;
 
-            v->grad[at] = (float)((double)v->w[l->at.scale + i] * l->rstd[i] *
-                                  ((double)v->grad[at] - (l->total[i] + unit * l->total2[i]) / B));
-        }
+        for (size_t i = 0; i < O; i++)
+            grad[i] = (float)(l->by_grad[i] * (double)grad[i] + l->by_value[i] * (double)r[i] +
+                              l->constant[i]);
+    }
     if (l->has_norm) {
         drop(v, l, v->grad + first, slice);
-        for (size_t i = first; i < first + n * O; i++)
-            v->grad[i] *= l->r[i] > 0 ? 1 : LEAK;
+        leak(v->grad + first, l->r + first, n * O);
     }
     memset(sum, 0, O * sizeof(*sum));
     for (size_t row = 0; row < n; row++)
@@ -395,14 +411,19 @@ static void backward_layer(struct dnas_vae *v)
         add_slices(v, l->total, l->sum, l->at.O);
         add_slices(v, l->total2, l->sum2, l->at.O);
         for (size_t i = 0; i < l->at.O; i++) {
+            double B = (double)v->B;
+
             v->g[l->at.shift + i] = (float)l->total[i];
             v->g[l->at.scale + i] = (float)l->total2[i];
+            l->by_grad[i] = (double)v->w[l->at.scale + i] * l->rstd[i];
+            l->by_value[i] = -l->by_grad[i] * l->rstd[i] * l->total2[i] / B;
+            l->constant[i] = -l->by_grad[i] * l->total[i] / B - l->by_value[i] * l->mean[i];
         }
     }
     over_slices(v, through_slice);
-    add_slices(v, l->total3, l->sum, l->at.O);
+    add_slices(v, l->total, l->sum, l->at.O);
     for (size_t i = 0; i < l->at.O; i++)
-        v->g[l->at.bias + i] = (float)l->total3[i];
+        v->g[l->at.bias + i] = (float)l->total[i];
     dnas_parallel_for((l->at.O + BLOCK - 1) / BLOCK, v->o.n_threads, matrix_block, v);
     if (l == v->layers)
         return;

@@ -117,6 +117,10 @@ if [ -n "$torch" ]; then
     timeout 900 "$torch" tests/bench/train_peers.py 1 2 2000 || echo "PyTorch did not finish"
 fi
 
+echo "== steps of an autoencoder, one thread"
+"$BUILD"/tests/bench/bench_vae
+[ -z "$torch" ] || timeout 900 "$torch" tests/bench/vae_peers.py || echo "PyTorch did not finish"
+
 echo "== bins by likelihood, one thread: seconds by the clock"
 "$BUILD"/tests/bench/bench_graph 1
 

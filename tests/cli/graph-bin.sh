@@ -182,6 +182,8 @@ test_depth_refused() {
     refused '/^seq0007\t/d' "bad.tsv: has no line of 'seq0007'$"
     refused '5s/\t[0-9]*\t/\t77\t/' "bad.tsv: line 5: 'seq0004' is 77 letters long there and [0-9]+ among the embeddings: map"
     refused '5s/\t[0-9]*\t/\tlong\t/' "bad.tsv: line 5: 'seq0004' is long letters long there"
+    awk -F '\t' -v OFS='\t' 'NR == 5 { $2++ } { print }' d.tsv >bad.tsv
+    expect_sentence 1 "bad.tsv: line 5: 'seq0004' is [0-9]+ letters long there" dnas-graph-bin --depth bad.tsv e.dnas
     for bad in x -1 '' nan inf 1e13 '1 ' ' 1' 0x; do
         refused "3s/[^\t]*$/$bad/" "bad.tsv: line 3 \('seq0002'\): '$bad' in column 's2.bam-var' is not a number from 0 to 1e12"
     done
