@@ -11,11 +11,17 @@
  *
  * Of a set of sequences all that counts is, in each dimension,
  *   p = sum 1 / v      and      h = sum x / v,
- * which add when sets are joined, and the log of its probability density as one
- * species, less that of the same sequences about a mean of 0, is
- *   evidence = sum over dimensions of  -ln(1 + B p) / 2 + h^2 B / (1 + B p) / 2.
- * evidence(A u B) - evidence(A) - evidence(B) is the log likelihood ratio of one
- * species against two.
+ * which add when sets are joined.  Sequences of one species are not independent,
+ * though: those that were found to be alike first are of its one chromosome, of
+ * its islands, of one strain.  So the mean of a set lies about the species' with a
+ * variance of its own, drift = DNAS_PLDA_DRIFT noise, which no number of sequences
+ * takes away; without it large sets of one species seem surely two.  With
+ *   p' = p / (1 + drift p)      and      h' = h / (1 + drift p),
+ * the log of the probability density of sets as one species, less that of the same
+ * sequences about a mean of 0, is
+ *   evidence = sum over dimensions of  -ln(1 + B P) / 2 + H^2 B / (1 + B P) / 2,
+ * P and H the sums of the sets' p' and h'.  evidence(A and B) - evidence(A) -
+ * evidence(B) is the log likelihood ratio of one species against two.
  */
 #ifndef DNAS_PLDA_H
 #define DNAS_PLDA_H
@@ -27,6 +33,9 @@
 extern "C" {
 #endif
 
+/* A share of `noise`; common/models/README.md has how it was measured. */
+#define DNAS_PLDA_DRIFT 0.5
+
 /* Numbers are held padded to this many dimensions, the padding 0. */
 #define DNAS_PLDA_PAD 16
 
@@ -34,7 +43,7 @@ struct dnas_plda {
     size_t C;      /* dimensions */
     size_t stride; /* C to whole paddings */
     /* f64 [stride] */
-    double *between, *noise, *noise_kb;
+    double *between, *noise, *noise_kb, *drift;
 };
 
 /* Copies f32 [C] each.  Values are to be as dnas_kmer_parts has them.  Release with
@@ -50,11 +59,12 @@ void dnas_plda_release(struct dnas_plda *m);
 void dnas_plda_sequence(const struct dnas_plda *m, double *p, double *h, const float *x,
                         uint32_t length_bp);
 
-/* The evidence of a set with p and h f64 [stride]; with sign 1 of p + more_p, h + more_h, with
- * sign -1 of the differences (p of at least 0), with more_p NULL of p and h alone.  The same bits
- * on any x86-64 processor. */
-double dnas_plda_evidence(const struct dnas_plda *m, const double *p, const double *h,
-                          const double *more_p, const double *more_h, double sign);
+/* The evidence of a set with p and h, f64 [stride].  The same bits on any x86-64 processor. */
+double dnas_plda_evidence(const struct dnas_plda *m, const double *p, const double *h);
+
+/* The evidence of two sets as one species, each with a drift of its own. */
+double dnas_plda_joint(const struct dnas_plda *m, const double *p, const double *h,
+                       const double *p2, const double *h2);
 
 /* out f32 [C]: the direction of x as neighbours by cosine should see it, x sqrt(B) / (B + v), of
  * unit length or zero: for two sequences of equal length the term of the ratio that couples them
