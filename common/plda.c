@@ -72,9 +72,10 @@ static double evidence(const struct dnas_plda *m, const double *p, const double 
 
         for (size_t i = 0; i < DNAS_PLDA_PAD; i += LANES)
             for (size_t l = 0; l < LANES; l++) {
-                double d = 1 + s[i + l] * p[at + i + l], d2 = 1 + s[i + l] * p2[at2 + i + l];
-                double q = 1 + b[i + l] * (p[at + i + l] / d + p2[at2 + i + l] / d2);
-                double sum = h[at + i + l] / d + h2[at2 + i + l] / d2;
+                double r = 1 / (1 + s[i + l] * p[at + i + l]);
+                double r2 = 1 / (1 + s[i + l] * p2[at2 + i + l]);
+                double q = 1 + b[i + l] * (p[at + i + l] * r + p2[at2 + i + l] * r2);
+                double sum = h[at + i + l] * r + h2[at2 + i + l] * r2;
 
                 product[l] *= q;
                 square[l] += sum * sum * b[i + l] / q;
