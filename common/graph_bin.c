@@ -101,8 +101,7 @@ static double ratio_of(const struct work *w, uint32_t a, uint32_t b)
     /* The later cluster first, whoever asks: the same bits. */
     if (a < b)
         return ratio_of(w, b, a);
-    return dnas_plda_evidence(w->plda, p, p + stride, q, q + stride, 1) - w->evidence[a] -
-           w->evidence[b];
+    return dnas_plda_joint(w->plda, p, p + stride, q, q + stride) - w->evidence[a] - w->evidence[b];
 }
 
 /* ---- the order of pairs ---- */
@@ -238,7 +237,7 @@ static void merge(struct work *w, uint32_t a, uint32_t b)
         p[i] += q[i];
     w->slot[made] = w->slot[a];
     w->parent[made] = w->parent[a] = w->parent[b] = made;
-    w->evidence[made] = dnas_plda_evidence(w->plda, p, p + width / 2, NULL, NULL, 1);
+    w->evidence[made] = dnas_plda_evidence(w->plda, p, p + width / 2);
     w->list[made].edge =
         dnas_xalloc((size_t)w->list[a].n + w->list[b].n, sizeof(*w->list[made].edge));
     stamp = ++w->n_marks;
@@ -286,7 +285,7 @@ static void prepare_portion(void *ctx, size_t portion, int worker)
         const float *x = w->x + i * w->C;
 
         dnas_plda_sequence(w->plda, p, p + w->plda->stride, x, w->length_bp[i], own_of(w, i));
-        w->evidence[i] = dnas_plda_evidence(w->plda, p, p + w->plda->stride, NULL, NULL, 1);
+        w->evidence[i] = dnas_plda_evidence(w->plda, p, p + w->plda->stride);
         w->slot[i] = w->parent[i] = (uint32_t)i;
         w->is_zero[i] = true;
         for (size_t c = 0; c < w->C - w->plda->n_own; c++)
@@ -448,6 +447,7 @@ static void score_portion(void *ctx, size_t portion, int worker)
     size_t end = (portion + 1) * PORTION < w->N ? (portion + 1) * PORTION : w->N;
     size_t stride = w->plda->stride;
     double *own = dnas_xalloc(2 * stride, sizeof(*own));
+    double *rest = dnas_xalloc(2 * stride, sizeof(*rest));
 
     (void)worker;
     for (size_t i = portion * PORTION; i < end; i++) {
@@ -458,11 +458,13 @@ static void score_portion(void *ctx, size_t portion, int worker)
             continue;
         dnas_plda_sequence(w->plda, own, own + stride, w->x + i * w->C, w->length_bp[i],
                            own_of(w, i));
-        s->g->score[i] =
-            (float)(w->evidence[c] - w->evidence[i] -
-                    dnas_plda_evidence(w->plda, all, all + stride, own, own + stride, -1));
+        for (size_t j = 0; j < 2 * stride; j++)
+            rest[j] = all[j] - own[j];
+        s->g->score[i] = (float)(dnas_plda_joint(w->plda, rest, rest + stride, own, own + stride) -
+                                 dnas_plda_evidence(w->plda, rest, rest + stride) - w->evidence[i]);
     }
     free(own);
+    free(rest);
 }
 
 static void make_bins(struct dnas_graph_bin *g, struct work *w)

@@ -30,6 +30,9 @@ void dnas_plda_init(struct dnas_plda *m, const float *between, const float *nois
     m->between = widen(between, C, m->stride);
     m->noise = widen(noise, C, m->stride);
     m->noise_kb = widen(noise_kb, C, m->stride);
+    m->drift = dnas_xzalloc(m->stride, sizeof(*m->drift));
+    for (size_t i = 0; i < C; i++)
+        m->drift[i] = DNAS_PLDA_DRIFT * m->noise[i];
 }
 
 void dnas_plda_release(struct dnas_plda *m)
@@ -37,6 +40,7 @@ void dnas_plda_release(struct dnas_plda *m)
     free(m->between);
     free(m->noise);
     free(m->noise_kb);
+    free(m->drift);
     *m = (struct dnas_plda){0};
 }
 
@@ -52,6 +56,8 @@ void dnas_plda_extend(struct dnas_plda *out, const struct dnas_plda *m, const do
     memcpy(out->between, m->between, m->C * sizeof(*m->between));
     memcpy(out->noise, m->noise, m->C * sizeof(*m->noise));
     memcpy(out->noise_kb, m->noise_kb, m->C * sizeof(*m->noise_kb));
+    out->drift = dnas_xzalloc(stride, sizeof(*out->drift));
+    memcpy(out->drift, m->drift, m->C * sizeof(*m->drift));
     memcpy(out->between + m->C, between, n_own * sizeof(*between));
 }
 
@@ -76,21 +82,21 @@ void dnas_plda_sequence(const struct dnas_plda *m, double *p, double *h, const f
 /* Sums run in LANES and logarithms are taken of products of DNAS_PLDA_PAD factors, which the
  * bounds on a noise model keep within range: 1 + B p is below 1e12 times the number of sequences.
  */
-double dnas_plda_evidence(const struct dnas_plda *m, const double *p, const double *h,
-                          const double *more_p, const double *more_h, double sign)
+static double evidence(const struct dnas_plda *m, const double *p, const double *h,
+                       const double *p2, const double *h2, size_t step)
 {
-    static const double none[DNAS_PLDA_PAD];
     double square[LANES] = {0}, logs = 0;
 
-    for (size_t at = 0; at < m->stride; at += DNAS_PLDA_PAD) {
-        const double *b = m->between + at, *p2 = more_p ? more_p + at : none;
-        const double *h2 = more_p ? more_h + at : none;
+    for (size_t at = 0, at2 = 0; at < m->stride; at += DNAS_PLDA_PAD, at2 += step) {
+        const double *b = m->between + at, *s = m->drift + at;
         double product[LANES] = {1, 1, 1, 1};
 
         for (size_t i = 0; i < DNAS_PLDA_PAD; i += LANES)
             for (size_t l = 0; l < LANES; l++) {
-                double q = 1 + b[i + l] * (p[at + i + l] + sign * p2[i + l]);
-                double sum = h[at + i + l] + sign * h2[i + l];
+                double r = 1 / (1 + s[i + l] * p[at + i + l]);
+                double r2 = 1 / (1 + s[i + l] * p2[at2 + i + l]);
+                double q = 1 + b[i + l] * (p[at + i + l] * r + p2[at2 + i + l] * r2);
+                double sum = h[at + i + l] * r + h2[at2 + i + l] * r2;
 
                 product[l] *= q;
                 square[l] += sum * sum * b[i + l] / q;
@@ -98,6 +104,19 @@ double dnas_plda_evidence(const struct dnas_plda *m, const double *p, const doub
         logs += log((product[0] * product[1]) * (product[2] * product[3]));
     }
     return ((square[0] + square[1]) + (square[2] + square[3]) - logs) / 2;
+}
+
+double dnas_plda_evidence(const struct dnas_plda *m, const double *p, const double *h)
+{
+    static const double none[DNAS_PLDA_PAD];
+
+    return evidence(m, p, h, none, none, 0);
+}
+
+double dnas_plda_joint(const struct dnas_plda *m, const double *p, const double *h,
+                       const double *p2, const double *h2)
+{
+    return evidence(m, p, h, p2, h2, DNAS_PLDA_PAD);
 }
 
 void dnas_plda_direction(const struct dnas_plda *m, float *out, const float *x, uint32_t length_bp,

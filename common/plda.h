@@ -11,13 +11,19 @@
  *
  * Of a set of sequences all that counts is, in each dimension,
  *   p = sum 1 / v      and      h = sum x / v,
- * which add when sets are joined, and the log of its probability density as one
- * species, less that of the same sequences about a mean of 0, is
- *   evidence = sum over dimensions of  -ln(1 + B p) / 2 + h^2 B / (1 + B p) / 2.
+ * which add when sets are joined.  Sequences of one species are not independent,
+ * though: those that were found to be alike first are of its one chromosome, of
+ * its islands, of one strain.  So the mean of a set lies about the species' with a
+ * variance of its own, drift = DNAS_PLDA_DRIFT noise, which no number of sequences
+ * takes away; without it large sets of one species seem surely two.  With
+ *   p' = p / (1 + drift p)      and      h' = h / (1 + drift p),
+ * the log of the probability density of sets as one species, less that of the same
+ * sequences about a mean of 0, is
+ *   evidence = sum over dimensions of  -ln(1 + B P) / 2 + H^2 B / (1 + B P) / 2,
+ * P and H the sums of the sets' p' and h'.  evidence(A and B) - evidence(A) -
+ * evidence(B) is the log likelihood ratio of one species against two.
  * The last dimensions may have variances of their own for each sequence instead
- * (depth_model.h).
- * evidence(A u B) - evidence(A) - evidence(B) is the log likelihood ratio of one
- * species against two.
+ * (depth_model.h), and no drift.
  */
 #ifndef DNAS_PLDA_H
 #define DNAS_PLDA_H
@@ -29,6 +35,9 @@
 extern "C" {
 #endif
 
+/* A share of `noise`; common/models/README.md has how it was measured. */
+#define DNAS_PLDA_DRIFT 0.5
+
 /* Numbers are held padded to this many dimensions, the padding 0. */
 #define DNAS_PLDA_PAD 16
 
@@ -37,7 +46,7 @@ struct dnas_plda {
     size_t n_own;  /* of these, the last ones, whose variance is a sequence's own */
     size_t stride; /* C to whole paddings */
     /* f64 [stride] */
-    double *between, *noise, *noise_kb;
+    double *between, *noise, *noise_kb, *drift;
 };
 
 /* Copies f32 [C] each.  Values are to be as dnas_kmer_parts has them.  Release with
@@ -58,11 +67,12 @@ void dnas_plda_extend(struct dnas_plda *out, const struct dnas_plda *m, const do
 void dnas_plda_sequence(const struct dnas_plda *m, double *p, double *h, const float *x,
                         uint32_t length_bp, const float *own);
 
-/* The evidence of a set with p and h f64 [stride]; with sign 1 of p + more_p, h + more_h, with
- * sign -1 of the differences (p of at least 0), with more_p NULL of p and h alone.  The same bits
- * on any x86-64 processor. */
-double dnas_plda_evidence(const struct dnas_plda *m, const double *p, const double *h,
-                          const double *more_p, const double *more_h, double sign);
+/* The evidence of a set with p and h, f64 [stride].  The same bits on any x86-64 processor. */
+double dnas_plda_evidence(const struct dnas_plda *m, const double *p, const double *h);
+
+/* The evidence of two sets as one species, each with a drift of its own. */
+double dnas_plda_joint(const struct dnas_plda *m, const double *p, const double *h,
+                       const double *p2, const double *h2);
 
 /* out f32 [C]: the direction of x as neighbours by cosine should see it, x sqrt(B) / (B + v), of
  * unit length or zero: for two sequences of equal length the term of the ratio that couples them

@@ -76,10 +76,11 @@ static int load_plda(struct dnas_plda *plda, const struct bin *b, struct dnas_er
     int status = m ? check_object(b, m, err) : -1;
 
     if (status == 0 && (!p->between || p->n_layers > 0 || p->normalise))
-        status = dnas_err_set(err,
-                              "%s has no noise model: train it with this version of dnas-train "
-                              "from genomes of more genera, or use dnas-kmedoid-bin",
-                              model_name(b));
+        status =
+            dnas_err_set(err,
+                         "%s has no noise model: train it from genomes of more genera, without "
+                         "--hidden and --shrink, or use dnas-kmedoid-bin",
+                         model_name(b));
     if (status == 0)
         dnas_plda_init(plda, p->between, p->noise, p->noise_kb, p->O);
     dnas_kmer_model_free(m);

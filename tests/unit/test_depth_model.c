@@ -120,9 +120,8 @@ static void test_ratio_by_densities(void)
     for (int i = 0; i < 3; i++) {
         int j = (i + 1) % 3;
         double want = 0;
-        double got = dnas_plda_evidence(&plda, p[i], h[i], p[j], h[j], 1) -
-                     dnas_plda_evidence(&plda, p[i], h[i], NULL, NULL, 1) -
-                     dnas_plda_evidence(&plda, p[j], h[j], NULL, NULL, 1);
+        double got = dnas_plda_joint(&plda, p[i], h[i], p[j], h[j]) -
+                     dnas_plda_evidence(&plda, p[i], h[i]) - dnas_plda_evidence(&plda, p[j], h[j]);
 
         for (int s = 0; s < 2; s++) {
             double b = m.between[s], y1 = (double)m.y[2 * i + s], y2 = (double)m.y[2 * j + s];

@@ -52,35 +52,35 @@ static const struct dnas_graph_bin_options all_pairs = {
 
 /* ---- the plain algorithm ---- */
 
-/* The evidence of the rows of one number, all of them but `without`. */
-static double plain_evidence(const struct data *d, const int *of, int number, size_t without)
+/* The evidence of the rows of number a and of those of number b as one species, each set with a
+ * drift of its own; no row need have a number. */
+static double plain_evidence(const struct data *d, const int *of, int a, int b)
 {
     double sum = 0;
 
     for (size_t c = 0; c < C; c++) {
-        double p = 0, h = 0, b = d->plda.between[c];
+        double p[2] = {0, 0}, h[2] = {0, 0}, between = d->plda.between[c];
+        double drift = d->plda.noise[c] / 2, all_p, all_h;
 
         for (size_t i = 0; i < d->N; i++) {
             double v = d->plda.noise[c] + d->plda.noise_kb[c] / (d->length_bp[i] / 1000.);
 
-            if (of[i] != number || i == without)
+            if (of[i] != a && of[i] != b)
                 continue;
-            p += 1 / v;
-            h += (double)d->x[i * C + c] / v;
+            p[of[i] == b] += 1 / v;
+            h[of[i] == b] += (double)d->x[i * C + c] / v;
         }
-        sum += -log(1 + b * p) / 2 + h * h * b / (1 + b * p) / 2;
+        all_p = p[0] / (1 + drift * p[0]) + p[1] / (1 + drift * p[1]);
+        all_h = h[0] / (1 + drift * p[0]) + h[1] / (1 + drift * p[1]);
+        sum += -log(1 + between * all_p) / 2 + all_h * all_h * between / (1 + between * all_p) / 2;
     }
     return sum;
 }
 
 static double plain_ratio(const struct data *d, const int *of, int a, int b)
 {
-    int joined[MAX_N];
-
-    for (size_t i = 0; i < d->N; i++)
-        joined[i] = of[i] == b ? a : of[i];
-    return plain_evidence(d, joined, a, SIZE_MAX) - plain_evidence(d, of, a, SIZE_MAX) -
-           plain_evidence(d, of, b, SIZE_MAX);
+    return plain_evidence(d, of, a, b) - plain_evidence(d, of, a, -1) -
+           plain_evidence(d, of, b, -1);
 }
 
 /* Who is joined to whom: each row to its k nearest, both ways. */
