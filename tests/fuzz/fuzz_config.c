@@ -5,7 +5,8 @@
  */
 #include <string.h>
 
-#include "common/bert.h"
+#include "common/io.h"
+#include "common/network.h"
 #include "common/weights.h"
 #include "common/xmem.h"
 #include "tests/fuzz/fuzz.h"
@@ -53,62 +54,92 @@ static void write_model(const char *path)
         DNAS_BUG("%s", err.msg);
 }
 
-/* The folder with the weights; config.json in it is a link to what is tried. */
-static char *folder;
+/* Folders with weights; config.json in each is a link to what is tried. */
+enum { BERT, ESM, N_FOLDERS };
+static char *folder[N_FOLDERS];
 
-static void remove_folder(void)
+static char *in_folder(int which, const char *name)
 {
-    static const char *const names[] = {"config.json", "model.safetensors", ""};
-
-    for (int i = 0; i < 3; i++) {
-        char *path = dnas_xasprintf("%s/%s", folder, names[i]);
-
-        if (*names[i])
-            unlink(path);
-        else
-            rmdir(path);
-        free(path);
-    }
-    free(folder);
+    return dnas_xasprintf("%s/%s", folder[which], name);
 }
 
-static void make_folder(const char *config)
+static void remove_folders(void)
 {
-    char *path;
+    for (int which = 0; which < N_FOLDERS; which++) {
+        char *config = in_folder(which, "config.json");
+        char *weights = in_folder(which, "model.safetensors");
 
-    folder = dnas_xstrdup(file_path("config.XXXXXX"));
-    if (!mkdtemp(folder))
-        DNAS_BUG("no folder %s", folder);
-    path = dnas_xasprintf("%s/model.safetensors", folder);
-    write_model(path);
-    free(path);
-    path = dnas_xasprintf("%s/config.json", folder);
-    if (symlink(config, path) != 0)
-        DNAS_BUG("no link %s", path);
-    free(path);
-    atexit(remove_folder);
+        unlink(config);
+        unlink(weights);
+        rmdir(folder[which]);
+        free(config);
+        free(weights);
+        free(folder[which]);
+    }
+}
+
+/* The small network that tests/model runs, of Nucleotide Transformer's kind. */
+static void copy_esm(const char *path)
+{
+    struct dnas_err err = {""};
+    size_t n;
+    char *bytes = dnas_read_file("tests/data/golden/nt_tiny/model.safetensors", 1 << 20, &n, &err);
+
+    if (!bytes || dnas_write_file(path, bytes, n, &err) != 0)
+        DNAS_BUG("%s", err.msg);
+    free(bytes);
+}
+
+static void make_folders(const char *config)
+{
+    for (int which = 0; which < N_FOLDERS; which++) {
+        char *path;
+
+        folder[which] = dnas_xstrdup(file_path("config.XXXXXX"));
+        if (!mkdtemp(folder[which]))
+            DNAS_BUG("no folder %s", folder[which]);
+        path = in_folder(which, "model.safetensors");
+        if (which == BERT)
+            write_model(path);
+        else
+            copy_esm(path);
+        free(path);
+        path = in_folder(which, "config.json");
+        if (symlink(config, path) != 0)
+            DNAS_BUG("no link %s", path);
+        free(path);
+    }
+    atexit(remove_folders);
+}
+
+static void run_network(const struct dnas_network *n)
+{
+    static const uint16_t ids[] = {0, 1, 5, 2, 2, 3};
+    struct dnas_network_run *run = dnas_network_run_new(n);
+    const float *x = dnas_network_forward(run, ids, 6, 1);
+
+    for (size_t i = 0; i < 6 * n->shape.C; i++)
+        if (!(x[i] > -1e6f && x[i] < 1e6f))
+            DNAS_BUG("hidden state %zu is %g", i, (double)x[i]);
+    dnas_network_run_free(run);
 }
 
 int fuzz_try(const uint8_t *data, size_t n)
 {
-    static const uint16_t ids[] = {0, 1, 5, 2, 2, 3};
     const char *config = fuzz_file(data, n);
     struct dnas_err err = {""};
-    struct dnas_network_run *run;
     struct dnas_network *b;
-    const float *x;
+    int which = BERT;
 
-    if (!folder)
-        make_folder(config);
-    b = dnas_network_open(folder, DNAS_PRECISION_F32, &err);
+    if (!folder[0])
+        make_folders(config);
+    for (size_t i = 0; i + 3 <= n; i++)
+        if (memcmp(data + i, "esm", 3) == 0)
+            which = ESM;
+    b = dnas_network_open(folder[which], DNAS_PRECISION_F32, &err);
     if (!b)
         return fuzz_refused(&err);
-    run = dnas_network_run_new(b);
-    x = dnas_network_forward(run, ids, 6, 1);
-    for (size_t i = 0; i < 6 * C; i++)
-        if (!(x[i] > -1e6f && x[i] < 1e6f))
-            DNAS_BUG("hidden state %zu is %g", i, (double)x[i]);
-    dnas_network_run_free(run);
+    run_network(b);
     dnas_network_close(b);
     return 1;
 }
@@ -122,6 +153,9 @@ uint8_t *fuzz_seed(size_t i, size_t *n)
         "{\"num_hidden_layers\":1,\"hidden_size\":8,\"num_attention_heads\":8,"
         "\"intermediate_size\":4,\"vocab_size\":6,\"position_embedding_type\":\"alibi\","
         "\"architectures\":[\"BertForMaskedLM\"],\"alibi_starting_size\":512,\"torch_dtype\":null}",
+        "{\"model_type\":\"esm\",\"position_embedding_type\":\"rotary\",\"num_hidden_layers\":3,"
+        "\"hidden_size\":24,\"num_attention_heads\":2,\"intermediate_size\":20,\"vocab_size\":27,"
+        "\"token_dropout\":false,\"layer_norm_eps\":1e-12}",
     };
 
     if (i >= sizeof(configs) / sizeof(configs[0]))

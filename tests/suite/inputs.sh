@@ -27,6 +27,7 @@ dnas-embed     small.fa
 dnas-embed     small.fa        -m kmer.safetensors --reduce 1
 dnas-embed     small.fa        -m model --truncate 60
 dnas-embed     short.dnas      -m model
+dnas-embed     small.fa        -m nt --logits --truncate 60
 dnas-train     small.fa        --arch kmer --windows 20 --length 100-300
 dnas-train     pairs.dnas      --arch kmer -k 3 --dims 2 --ridge 0.01
 dnas-train     small.fa        --arch vae --epochs 3 --hidden 40 --vae-dropout 0.1
@@ -104,7 +105,8 @@ make_inputs() { # make_inputs DIR RECORDS: everything that `ways` names
             awk -F '\t' -v OFS='\t' 'NR == 1 { print "@SampleID:s\n@@SEQUENCEID", "BINID" }
                 NR > 1 { print $1, "bin" $2 }' clusters.tsv >bins.binning &&
             dnas-view --npy matrix.npy embedded.dnas &&
-            mkdir model && cp tokenizer.json "$DATA"/golden/dnabert2_tiny/{config.json,model.safetensors} model
+            mkdir model && cp tokenizer.json "$DATA"/golden/dnabert2_tiny/{config.json,model.safetensors} model &&
+            cp -r "$DATA"/golden/nt_tiny nt
     } || exit 99
     cd "$ROOT" || exit 99
 }
