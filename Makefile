@@ -76,7 +76,7 @@ OBJ       := $(LIB_OBJ) $(patsubst %.c,$(BUILD)/%.o,$(TOOL_SRC) $(TEST_SRC) $(BE
                                      tests/fuzz/replay.c tests/fuzz/mutator.c)
 MAN       := $(sort $(wildcard man/*.[157]))
 
-.PHONY: all deps check check-gpu demo demo-train bench fuzz fuzzers mutants install uninstall clean config help lint
+.PHONY: all deps check check-gpu demo demo-train bench fuzz fuzzers mutants bundle install uninstall clean config help lint
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -93,6 +93,7 @@ help:
 	@echo 'make mutants     faults planted one by one: lists those that no test notices'
 	@echo 'make lint        man pages, shell scripts and headers looked over'
 	@echo 'make install     to PREFIX (/usr/local) under DESTDIR; make uninstall undoes it'
+	@echo 'make bundle      a folder of the tools and their libraries, for other machines'
 	@echo 'make config      what was found and how it will build'
 	@echo 'Settings, here or in config.mk: CUDA=auto|yes|no SANITIZE=address,undefined WERROR=1'
 	@echo '  MPI=auto|yes|no DEPS=no (install nothing) CC= CFLAGS= PREFIX= DESTDIR= V=1 JOBS='
@@ -210,6 +211,14 @@ install: all
 		install -d $$d && install -m 644 $$m $$d || exit 1; done
 	for t in $(notdir $(TOOLS)); do \
 		install -m 644 man/completion/dnas.bash $(DESTDIR)$(COMPLETIONS)/$$t || exit 1; done
+
+# A folder with the libraries beside the tools, found by their place alone.
+BUNDLE := $(BUILD)-bundle/dnas
+bundle:
+	@mkdir -p $(BUILD)-bundle
+	@echo '-Wl,--disable-new-dtags,-rpath,$$ORIGIN/../lib' > $(BUILD)-bundle/link
+	@$(MAKE) BUILD='$(BUILD)-bundle' MPI=no LDFLAGS='$(LDFLAGS) @$(BUILD)-bundle/link' all
+	@sh bundle.sh $(BUILD)-bundle $(BUNDLE)
 
 uninstall:
 	for t in $(notdir $(TOOLS)); do \

@@ -43,7 +43,7 @@ shell_scripts() {
     mapfile -t files < <(find tests examples pipelines -name '*.sh' -o -name '*.slurm')
     # SC2015: a && b || fail is meant where b is a test; SC2016: quoted programs;
     # SC2181: the status is looked at where the command line is long.
-    shellcheck -x -e SC2015,SC2016,SC2181 "${files[@]}" deps.sh || return
+    shellcheck -x -e SC2015,SC2016,SC2181 "${files[@]}" deps.sh bundle.sh || return
     shellcheck -s bash man/completion/dnas.bash
 }
 if have shellcheck 'shell scripts'; then

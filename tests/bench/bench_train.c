@@ -7,12 +7,14 @@
  *
  * For the published network (12 layers, 768 wide) and a small one (4 layers,
  * 256 wide): seconds a step of Weighted SimCLR and of MI-Mix, tokens a second, and
- * operations that ran as a share of the peak.  Features are computed before the
+ * operations that ran as a share of the peak.  train_peers.py is PyTorch beside it.
+ * Features are computed before the
  * loss and again for backward, so of four forward passes' worth of operations
  * three are needed.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "common/bert.h"
 #include "common/train_step.h"
@@ -88,18 +90,22 @@ static void bench(const char *name, const struct dnas_shape *shape, struct data 
 
     dnas_net_init(net, 1, true);
     for (int mixed = 0; mixed < 2; mixed++) {
-        double before = bench_peak(n_threads), after, from_s, took_s;
+        double before = bench_peak(n_threads), after, from_s, took_s, cpu_s;
+        clock_t from;
         uint64_t flop = dnas_step_flop(step);
 
         from_s = dnas_clock_s();
+        from = clock();
         run(step, d, mixed ? &mix : NULL);
         took_s = dnas_clock_s() - from_s;
+        cpu_s = (double)(clock() - from) / CLOCKS_PER_SEC;
         flop = dnas_step_flop(step) - flop;
         after = bench_peak(n_threads);
         before = before > after ? before : after;
-        printf("%-10s %-8s dropout %.1f  %6.2f s a step of %zu pairs  %6.0f tokens/s  %4.0f "
+        printf("%-10s %-8s dropout %.1f  %6.2f s a step of %zu pairs (%.2f of processor time)  "
+               "%6.0f tokens/s  %4.0f "
                "GFLOP/s done: %3.0f %% of %.0f\n",
-               name, mixed ? "mimix" : "wsimclr", dropout, took_s, d->B,
+               name, mixed ? "mimix" : "wsimclr", dropout, took_s, d->B, cpu_s,
                (double)(2 * d->B * d->T) / took_s, 1e-9 * (double)flop / took_s,
                1e-7 * (double)flop / took_s / before, before);
         fflush(stdout);

@@ -112,8 +112,11 @@ mkdir "$tmp/logreg"
 "$BUILD"/tests/bench/bench_logreg 1 1 "$tmp/logreg"
 beside logreg_peers.py "$tmp/logreg" 1 1
 
-echo "== a step of training, one thread"
+echo "== a step of training, one thread: compare processor seconds"
 "$BUILD"/tests/bench/bench_train 1 2 2000
+if [ -n "$torch" ]; then
+    timeout 900 "$torch" tests/bench/train_peers.py 1 2 2000 || echo "PyTorch did not finish"
+fi
 
 echo "== bins by likelihood, one thread: seconds by the clock"
 "$BUILD"/tests/bench/bench_graph 1

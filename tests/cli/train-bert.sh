@@ -231,6 +231,45 @@ test_several_processes_go_on() {
     grep -qE "as '(processes|mix-group)'" err || fail "says: $(cat err)"
 }
 
+rank_1() { # the process of rank 1 among those that train here
+    local p
+    for p in $(pgrep -x dnas-train); do
+        [ "$(readlink "/proc/$p/cwd")" = "$PWD" ] || continue
+        tr '\0' '\n' <"/proc/$p/environ" | grep -c '^OMPI_COMM_WORLD_RANK=1$' >count || continue
+        echo "$p"
+    done
+}
+# A process that stands still, and one that dies, end the run with a sentence.
+test_a_lost_process_ends_the_run() {
+    has_mpi || return
+    command -v pgrep >/dev/null || { skip "no pgrep"; return; }
+    make_pairs
+    for signal in STOP KILL; do
+        rm -f log.tsv m.safetensors*
+        in_place='exec' ranks 2 --deadline 2 --curriculum wsimclr:100000 --checkpoint-steps 1 --log log.tsv \
+            -o m.safetensors t.dnas 2>err &
+        pid=$!
+        for _ in $(seq 400); do
+            [ -s log.tsv ] && [ "$(wc -l <log.tsv)" -gt 3 ] && break
+            sleep 0.05
+        done
+        lost=$(rank_1)
+        [ -n "$lost" ] || fail "there is no rank 1"
+        kill -s "$signal" "$lost"
+        for _ in $(seq 600); do
+            kill -0 "$pid" 2>/dev/null || break
+            sleep 0.1
+        done
+        kill -0 "$pid" 2>/dev/null && fail "$signal: the others still wait"
+        wait "$pid" && fail "$signal: ended as if all were well"
+        kill -s KILL "$lost" 2>/dev/null
+        [ -s err ] || fail "$signal: without a word"
+        [ "$signal" != STOP ] || grep -q 'dnas-train: ' err || fail "$signal: says $(cat err)"
+        [ -s m.safetensors.checkpoint ] || fail "$signal: the checkpoint is gone"
+        [ ! -e m.safetensors ] || fail "$signal: a model is there"
+    done
+}
+
 test_several_processes_are_refused() {
     has_mpi || return
     make_pairs
