@@ -5,7 +5,7 @@
  * A block of rows goes through everything but the long convolution while it is in
  * the cache; three arrays [T,C] are all that a whole sequence needs.  Filters are
  * kept for the first KEPT positions and made anew beyond.  Transforming them anew
- * for each sequence costs two hundredths of its time, and keeps no spectrum for
+ * for each sequence costs a twentieth of its time, and keeps no spectrum for
  * each length.
  */
 #include "common/hyena.h"
