@@ -5,7 +5,7 @@
  * A block of rows goes through everything but the long convolution while it is in
  * the cache; three arrays [T,C] are all that a whole sequence needs.  Filters are
  * kept for the first KEPT positions and made anew beyond.  Transforming them anew
- * for each sequence costs two hundredths of its time, and keeps no spectrum for
+ * for each sequence costs a twentieth of its time, and keeps no spectrum for
  * each length.
  */
 #include "common/hyena.h"
@@ -23,6 +23,7 @@
 #include "kernels/kernels.h"
 
 #define ROWS 512
+#define BLOCK 16 /* columns beside each other, as dnas_cpu_longconv_fwd likes them */
 #define KEPT ((size_t)65536)
 #define WINDOW ((size_t)20000)
 
@@ -31,7 +32,7 @@ struct hyena {
     struct dnas_hyena_sizes sizes;
     struct dnas_hyena_weights w; /* views of the mapped file */
     size_t room;                 /* positions of a filter that are kept, at most */
-    float **filter;              /* [L] [room,C]  touched as far as it is filled */
+    float **filter;              /* [L], each in blocks [C/16,room,16]; touched as far as filled */
     size_t n_filter;             /* positions that are filled */
     double *scratch;             /* for filling */
     pthread_mutex_t lock;        /* of the last three */
@@ -40,12 +41,19 @@ struct hyena {
 struct run {
     struct dnas_network_run base;
     size_t T, M;            /* that there is room for */
-    float *x, *gate, *v;    /* [T,C] */
-    float *filter;          /* [T,C]; NULL while T is at most what is kept */
+    float *x, *gate;        /* [T,C] */
+    float *v;               /* in blocks of 16 columns, [C/16,T,16] */
+    float *filter;          /* likewise; NULL while T is at most what is kept */
     float *roots, *scratch; /* of the convolution of M */
     double *filter_scratch;
     float *normed, *wide; /* [ROWS,C]; [2 + ROWS,3C] or [ROWS,F] */
 };
+
+/* Channels in whole blocks. */
+static size_t padded(size_t C)
+{
+    return (C + BLOCK - 1) / BLOCK * BLOCK;
+}
 
 static struct hyena *hyena_of(struct dnas_network *n)
 {
@@ -264,7 +272,7 @@ static void prepare(struct dnas_network *n)
     h->room = n->shape.positions < KEPT ? n->shape.positions : KEPT;
     h->filter = dnas_xzalloc(n->shape.L, sizeof(*h->filter));
     for (size_t l = 0; l < n->shape.L; l++)
-        h->filter[l] = dnas_xalloc64(h->room * n->shape.C, sizeof(float));
+        h->filter[l] = dnas_xalloc64(h->room * padded(n->shape.C), sizeof(float));
     h->scratch = dnas_xalloc64(dnas_cpu_hyena_filter_scratch(&f), sizeof(double));
 }
 
@@ -344,12 +352,12 @@ static void make_room(struct run *run, const struct hyena *h, size_t T)
     run->T = T;
     run->x = dnas_xalloc64(T * C, sizeof(*run->x));
     run->gate = dnas_xalloc64(T * C, sizeof(*run->gate));
-    run->v = dnas_xalloc64(T * C, sizeof(*run->v));
+    run->v = dnas_xalloc64(T * padded(C), sizeof(*run->v));
     if (T > h->room) {
         struct dnas_hyena_filter f =
             dnas_hyena_filter_of(&h->w.layers[0], &h->network.shape, &h->sizes);
 
-        run->filter = dnas_xalloc64(T * C, sizeof(*run->filter));
+        run->filter = dnas_xalloc64(T * padded(C), sizeof(*run->filter));
         run->filter_scratch = dnas_xalloc64(dnas_cpu_hyena_filter_scratch(&f), sizeof(double));
     }
 }
@@ -357,34 +365,37 @@ static void make_room(struct run *run, const struct hyena *h, size_t T)
 /* Fills the filters of all layers up to T positions, once for all threads. */
 static void fill_filters(struct hyena *h, size_t T)
 {
-    size_t C = h->network.shape.C;
-
     T = T < h->room ? T : h->room;
     pthread_mutex_lock(&h->lock);
     for (size_t l = 0; h->n_filter < T && l < h->network.shape.L; l++) {
         struct dnas_hyena_filter f =
             dnas_hyena_filter_of(&h->w.layers[l], &h->network.shape, &h->sizes);
 
-        dnas_cpu_hyena_filter_fwd(h->filter[l] + h->n_filter * C, &f, h->n_filter, T - h->n_filter,
-                                  h->scratch);
+        dnas_cpu_hyena_filter_fwd(h->filter[l] + h->n_filter * BLOCK, BLOCK, h->room * BLOCK, &f,
+                                  h->n_filter, T - h->n_filter, h->scratch);
     }
     h->n_filter = h->n_filter < T ? T : h->n_filter;
     pthread_mutex_unlock(&h->lock);
 }
 
-/* The first T positions of layer l's filter, f32 [T,C]. */
-static const float *filter_of(const struct hyena *h, struct run *run, size_t l, size_t T)
+/* v <- the long convolution of v, with the first T positions of layer l's filter. */
+static void convolve(const struct hyena *h, struct run *run, size_t l, size_t T)
 {
     struct dnas_hyena_filter f =
         dnas_hyena_filter_of(&h->w.layers[l], &h->network.shape, &h->sizes);
-    size_t C = h->network.shape.C;
+    size_t room = T <= h->room ? h->room : T, C = h->network.shape.C;
+    float *filter = h->filter[l];
 
-    if (T <= h->room)
-        return h->filter[l];
-    memcpy(run->filter, h->filter[l], h->room * C * sizeof(*run->filter));
-    dnas_cpu_hyena_filter_fwd(run->filter + h->room * C, &f, h->room, T - h->room,
-                              run->filter_scratch);
-    return run->filter;
+    if (T > h->room) {
+        filter = run->filter;
+        for (size_t c = 0; c < C; c += BLOCK)
+            memcpy(filter + c * room, h->filter[l] + c * h->room,
+                   h->room * BLOCK * sizeof(*filter));
+        dnas_cpu_hyena_filter_fwd(filter + h->room * BLOCK, BLOCK, room * BLOCK, &f, h->room,
+                                  T - h->room, run->filter_scratch);
+    }
+    dnas_cpu_longconv_fwd(run->v, run->v, BLOCK, T * BLOCK, filter, BLOCK, room * BLOCK,
+                          h->w.layers[l].skip, T, C, run->roots, run->scratch);
 }
 
 /* gate = x0 and v = v x1, with [x0 | x1 | v] the short convolution of in(norm(x)). */
@@ -408,7 +419,9 @@ static void project(const struct hyena *h, size_t l, struct run *run, size_t T)
         dnas_cpu_shortconv_fwd(now, now, y->short_w, y->short_b, before, n, 3 * C);
         for (size_t t = 0; t < n; t++)
             memcpy(gate + t * C, now + t * 3 * C, C * sizeof(*gate));
-        dnas_cpu_multiply(run->v + from * C, now + C, now + 2 * C, n, C, C, 3 * C, 3 * C);
+        for (size_t c = 0; c < C; c += BLOCK)
+            dnas_cpu_multiply(run->v + c * T + from * BLOCK, now + C + c, now + 2 * C + c, n,
+                              C - c < BLOCK ? C - c : BLOCK, BLOCK, 3 * C, 3 * C);
         memcpy(run->wide, run->normed, 2 * 3 * C * sizeof(*now));
         before = 2;
     }
@@ -424,7 +437,10 @@ static void finish(const struct hyena *h, size_t l, struct run *run, size_t T)
         size_t n = T - from < ROWS ? T - from : ROWS;
         float *x = run->x + from * C;
 
-        dnas_cpu_multiply(run->normed, run->v + from * C, run->gate + from * C, n, C, C, C, C);
+        for (size_t c = 0; c < C; c += BLOCK)
+            dnas_cpu_multiply(run->normed + c, run->v + c * T + from * BLOCK,
+                              run->gate + from * C + c, n, C - c < BLOCK ? C - c : BLOCK, C, BLOCK,
+                              C);
         dnas_cpu_add_rows(x, y->out_b, NULL, n, C);
         dnas_cpu_matmul(x, run->normed, y->out_w, n, C, C, C, C, C, 1, 1, 1);
         dnas_cpu_layernorm_fwd(run->normed, NULL, NULL, x, NULL, y->norm2_w, y->norm2_b, n, C,
@@ -453,8 +469,7 @@ static const float *forward(const struct dnas_network *n, struct dnas_network_ru
     dnas_cpu_embedding_fwd(run->x, ids, h->w.words, NULL, T, s->V, s->C);
     for (size_t l = 0; l < s->L; l++) {
         project(h, l, run, T);
-        dnas_cpu_longconv_fwd(run->v, run->v, filter_of(h, run, l, T), h->w.layers[l].skip, T, s->C,
-                              run->roots, run->scratch);
+        convolve(h, run, l, T);
         finish(h, l, run, T);
     }
     dnas_cpu_layernorm_fwd(run->x, NULL, NULL, run->x, NULL, h->w.norm_w, h->w.norm_b, T, s->C,

@@ -37,7 +37,7 @@ void dnas_hyena_net_release(struct dnas_net *net);
 json_t *dnas_hyena_net_config(const struct dnas_net *net);
 size_t dnas_hyena_net_n_slots(const struct dnas_net *net);
 
-/* With backward a tape takes (8 C + F) L floats a token and, for a convolution, 128
+/* With backward a tape takes (7 C + F) L floats a token and, for a convolution, 128
  * more of its length. */
 uint64_t dnas_hyena_tape_bytes(const struct dnas_net *net, size_t max_T, bool with_backward);
 struct dnas_tape *dnas_hyena_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward);

@@ -204,8 +204,8 @@ static void mix(struct tape *t, const float *x, size_t l, size_t T)
                            s->eps);
     dnas_tape_product(&t->base, k->p, t->normed, w->in_w, w->in_b, NULL, T, 3 * C, C);
     short_convolution(t, w, k, T);
-    dnas_cpu_hyena_filter_fwd(k->k, &f, 0, T, t->filter_scratch);
-    dnas_cpu_longconv_fwd(k->y, t->u, k->k, w->skip, T, C, t->roots, t->scratch);
+    dnas_cpu_hyena_filter_fwd(k->k, C, 16, &f, 0, T, t->filter_scratch);
+    dnas_cpu_longconv_fwd(k->y, t->u, C, 16, k->k, C, 16, w->skip, T, C, t->roots, t->scratch);
     count_transforms(t, 3 * C, T);
     dnas_cpu_multiply(t->normed, k->y, t->c, T, C, C, C, 3 * C);
     dnas_tape_product(&t->base, k->middle, t->normed, w->out_w, w->out_b, x, T, C, C);

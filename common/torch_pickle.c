@@ -528,8 +528,25 @@ static int run(struct vm *vm, struct dnas_err *err)
     return 0;
 }
 
-/* What the pickle leaves on its stack must be a dict of tensors.  A name may
- * not come twice, so the texts of all names are not longer than the pickle. */
+/* Of a training run's checkpoint its "state_dict"; else the dict itself. */
+static const struct value *state_dict(const struct vm *vm, const struct value *root)
+{
+    static const char name[] = "state_dict";
+
+    for (size_t i = 0; i < vm->n_pairs; i++) {
+        const struct value *key = &vm->values[vm->pairs[i].key];
+        const struct value *value = &vm->values[vm->pairs[i].value];
+
+        if (&vm->values[vm->pairs[i].dict] == root && key->n == sizeof(name) - 1 &&
+            memcmp(key->s, name, key->n) == 0 && (value->kind == DICT || value->kind == ORDERED))
+            return value;
+    }
+    return root;
+}
+
+/* What the pickle leaves on its stack must be a dict of tensors, or hold one.  A
+ * name may not come twice, so the texts of all names are not longer than the
+ * pickle. */
 static int collect(struct vm *vm, struct torch_tensor **out, size_t *n_out, struct dnas_err *err)
 {
     const struct value *root = vm->n_stack == 1 ? top(vm, err) : NULL;
@@ -537,6 +554,7 @@ static int collect(struct vm *vm, struct torch_tensor **out, size_t *n_out, stru
 
     if (!root || (root->kind != DICT && root->kind != ORDERED))
         return dnas_err_set(err, "holds no dict of tensors");
+    root = state_dict(vm, root);
     for (size_t i = 0; i < vm->n_pairs; i++) {
         struct value *key = &vm->values[vm->pairs[i].key];
         const struct value *value = &vm->values[vm->pairs[i].value];

@@ -288,11 +288,12 @@ static int open_file(struct dnas_weights *w, const char *path, struct dnas_err *
     return sort_names(w, err);
 }
 
-/* What transformers looks for in a folder, in its order. */
+/* What transformers looks for in a folder, in its order; then what HyenaDNA had before. */
 static char *path_in_folder(const char *dir)
 {
     static const char *const names[] = {"model.safetensors", "model.safetensors.index.json",
-                                        "pytorch_model.bin", "pytorch_model.bin.index.json"};
+                                        "pytorch_model.bin", "pytorch_model.bin.index.json",
+                                        "weights.ckpt"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char *path = dnas_xasprintf("%s/%s", dir, names[i]);

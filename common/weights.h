@@ -52,9 +52,11 @@ size_t dnas_dtype_size(enum dnas_dtype dtype);      /* bytes an element */
 struct dnas_weights;
 
 /* Opens a .safetensors file; a torch.save file in zip format (torch 1.6 on;
- * an [Ordered]dict of f32 tensors); the .index.json of several such files; or
+ * an [Ordered]dict of f32 tensors, or one that has it as "state_dict" beside
+ * numbers and texts); the .index.json of several such files; or
  * a Hugging Face folder with model.safetensors, model.safetensors.index.json,
- * pytorch_model.bin or pytorch_model.bin.index.json, the first that is there.
+ * pytorch_model.bin, pytorch_model.bin.index.json or weights.ckpt, the first that
+ * is there.
  * Files are told apart by content.  Costs what the headers cost: the tensors
  * are not read.  The files stay mapped until dnas_weights_close and must not
  * be cut short meanwhile; replacing them by rename is fine.

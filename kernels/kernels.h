@@ -351,14 +351,19 @@ void dnas_cpu_gelu_tanh_bwd(float *dx, const float *dout, const float *x, size_t
 
 /* Causal convolution of each column with a filter as long as the sequence:
  *   out[t,c] = skip[c] u[t,c] + sum over s <= t of k[s,c] u[t-s,c]
- *   out      f32 [T,C]  may be u      u, k  f32 [T,C]      skip  f32 [C]
+ *   out, u   f32  row t of column c at (c / 16) step + t ld + c mod 16: [T,C] with ld C and step
+ *                 16, or columns in blocks of 16, [C / 16,T,16], with ld 16 and step 16 T, which
+ *                 takes half the time; out may be u
+ *   k        f32  likewise, with ld_k and step_k      skip  f32 [C]
  *   roots    f32 [dnas_cpu_longconv_n_roots(T)] from dnas_cpu_longconv_roots(roots, T)
  *   scratch  f32 [2 x 32 x dnas_cpu_longconv_size(T)], best at a multiple of 64 bytes
  * O(T log T) time.  The bits depend on these arguments and the instruction set alone.  Error
- * against the formula in double: 3e-7 of the root of the mean square of the column. */
-void dnas_cpu_longconv_fwd(float *out, const float *u, const float *k, const float *skip, size_t T,
-                           size_t C, const float *roots, float *scratch);
-/*   du, dk   f32 [T,C]  du may be dout or u; dk may be u or k, not dout
+ * against the formula in double: 2e-6 of the root of the column's mean square. */
+void dnas_cpu_longconv_fwd(float *out, const float *u, size_t ld, size_t step, const float *k,
+                           size_t ld_k, size_t step_k, const float *skip, size_t T, size_t C,
+                           const float *roots, float *scratch);
+/* All [T,C]:
+ *   du, dk   f32 [T,C]  du may be dout or u; dk may be u or k, not dout
  *   dskip    f32 [C]    added to
  *   scratch  f32 [3 x 32 x dnas_cpu_longconv_size(T)] */
 void dnas_cpu_longconv_bwd(float *du, float *dk, float *dskip, const float *dout, const float *u,
@@ -381,10 +386,11 @@ struct dnas_hyena_filter {
     const float *freq, *delta; /* [W] [C] */
 };
 #define DNAS_HYENA_POSITIONS_MAX 65 /* the largest E */
-/* k  f32 [n,C], of positions from..from+n-1; computed in double, rounded once.
+/* k of positions from..from+n-1, row i of column c at (c / 16) step + i ld + c mod 16; computed in
+ * double, rounded once.
  *   scratch  f64 [dnas_cpu_hyena_filter_scratch(f)] */
-void dnas_cpu_hyena_filter_fwd(float *k, const struct dnas_hyena_filter *f, size_t from, size_t n,
-                               double *scratch);
+void dnas_cpu_hyena_filter_fwd(float *k, size_t ld, size_t step, const struct dnas_hyena_filter *f,
+                               size_t from, size_t n, double *scratch);
 /* From dk, f32 [n,C], of positions 0..n-1:
  *   grad  f64 [dnas_cpu_hyena_filter_n_grad(f)]  added to: those of w0, b0, w1, b1, w2, b2, w3 and
  *         freq, one after the other; delta has none */

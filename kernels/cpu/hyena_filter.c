@@ -229,8 +229,9 @@ INLINE v8 window(const struct dnas_hyena_filter *f, float t, size_t c, size_t so
     return v8_exp(x) + 0.05;
 }
 
-INLINE void dnas_cpu_hyena_filter_fwd_body(float *k, const struct dnas_hyena_filter *f, size_t from,
-                                           size_t n, double *scratch)
+INLINE void dnas_cpu_hyena_filter_fwd_body(float *k, size_t ld, size_t step,
+                                           const struct dnas_hyena_filter *f, size_t from, size_t n,
+                                           double *scratch)
 {
     struct parts p;
     struct layer l[4];
@@ -246,16 +247,18 @@ INLINE void dnas_cpu_hyena_filter_fwd_body(float *k, const struct dnas_hyena_fil
             for (size_t c = 0; c < f->C; c += WIDE) {
                 size_t some = f->C - c < WIDE ? f->C - c : WIDE;
                 v8 w = window(f, position(from + at + row, f->L), c, some);
+                float *to = k + c / LANES * step + (at + row) * ld + c % LANES;
 
                 for (size_t i = 0; i < some; i++)
-                    k[(at + row) * f->C + c + i] = (float)(p.out[row * f->C + c + i] * w[i]);
+                    to[i] = (float)(p.out[row * f->C + c + i] * w[i]);
             }
     }
 }
 
 DNAS_VERSIONS(dnas_cpu_hyena_filter_fwd,
-              (float *k, const struct dnas_hyena_filter *f, size_t from, size_t n, double *scratch),
-              (k, f, from, n, scratch))
+              (float *k, size_t ld, size_t step, const struct dnas_hyena_filter *f, size_t from,
+               size_t n, double *scratch),
+              (k, ld, step, f, from, n, scratch))
 
 /* dw [O,I] += dout^T in, db [O] += the column sums of dout. */
 static void add_weights(struct parts *p, double *dw, double *db, const struct layer *l,

@@ -225,9 +225,12 @@ INLINE void split_four(float *x, size_t q, const float *w)
 {
     float *x1 = x + q * ROW, *x2 = x1 + q * ROW, *x3 = x2 + q * ROW;
 
+    /* Not read again after each store. */
+    const float r0 = w[0], r1 = w[1], r2 = w[2], r3 = w[3], r4 = w[4], r5 = w[5];
+
     for (size_t j = 0; j < q * ROW; j += ROW) {
-        struct complex16 a0 = load(x + j), a1 = by(load(x1 + j), w[0], w[1]);
-        struct complex16 a2 = by(load(x2 + j), w[2], w[3]), a3 = by(load(x3 + j), w[4], w[5]);
+        struct complex16 a0 = load(x + j), a1 = by(load(x1 + j), r0, r1);
+        struct complex16 a2 = by(load(x2 + j), r2, r3), a3 = by(load(x3 + j), r4, r5);
         struct complex16 s02 = plus(a0, a2), d02 = minus(a0, a2);
         struct complex16 s13 = plus(a1, a3), d13 = minus(a1, a3);
 
@@ -242,6 +245,9 @@ INLINE void join_four(float *x, size_t q, const float *w)
 {
     float *x1 = x + q * ROW, *x2 = x1 + q * ROW, *x3 = x2 + q * ROW;
 
+    /* Not read again after each store. */
+    const float r0 = w[0], r1 = w[1], r2 = w[2], r3 = w[3], r4 = w[4], r5 = w[5];
+
     for (size_t j = 0; j < q * ROW; j += ROW) {
         struct complex16 a0 = load(x + j), a1 = load(x1 + j);
         struct complex16 a2 = load(x2 + j), a3 = load(x3 + j);
@@ -249,9 +255,9 @@ INLINE void join_four(float *x, size_t q, const float *w)
         struct complex16 s13 = plus(a1, a3), d13 = minus(a1, a3);
 
         store(x + j, plus(s02, s13));
-        store(x1 + j, by(minus_i(d02, d13), w[0], -w[1]));
-        store(x2 + j, by(minus(s02, s13), w[2], -w[3]));
-        store(x3 + j, by(plus_i(d02, d13), w[4], -w[5]));
+        store(x1 + j, by(minus_i(d02, d13), r0, -r1));
+        store(x2 + j, by(minus(s02, s13), r2, -r3));
+        store(x3 + j, by(plus_i(d02, d13), r4, -r5));
     }
 }
 
@@ -336,13 +342,13 @@ static void transform_back(float *x, const struct plan *p)
 
 /* ---- channels in and out ---- */
 
-/* n of at most 16 channels of x, f32 [T,C], transformed. */
-static void take(float *to, const float *x, size_t n, size_t T, size_t C, const struct plan *p)
+/* n of at most 16 channels of x, whose rows lie ld apart, transformed. */
+static void take(float *to, const float *x, size_t n, size_t T, size_t ld, const struct plan *p)
 {
     for (size_t t = 0; t < T; t++)
         store(to + t * ROW,
-              (struct complex16){n == LANES ? v16_load(x + t * C) : v16_load_some(x + t * C, n, 0),
-                                 v16_all(0)});
+              (struct complex16){
+                  n == LANES ? v16_load(x + t * ld) : v16_load_some(x + t * ld, n, 0), v16_all(0)});
     memset(to + T * ROW, 0, (p->M - T) * ROW * sizeof(*to));
     transform(to, p);
 }
@@ -359,7 +365,7 @@ static void multiply(float *x, const float *y, size_t M)
 
 /* out = real part / M + scale y (y NULL: 0). */
 static void give(float *out, const float *from, const float *y, const float *scale, size_t n,
-                 size_t T, size_t C, const struct plan *p)
+                 size_t T, size_t ld, const struct plan *p)
 {
     float by_M = 1 / (float)p->M, lane[LANES];
     v16 s = y ? v16_load_some(scale, n, 0) : v16_all(0);
@@ -368,13 +374,14 @@ static void give(float *out, const float *from, const float *y, const float *sca
         v16 v = v16_load(from + t * ROW) * by_M;
 
         if (y)
-            v += s * v16_load_some(y + t * C, n, 0);
+            v += s * v16_load_some(y + t * ld, n, 0);
         v16_store(lane, v);
-        memcpy(out + t * C, lane, n * sizeof(*out));
+        memcpy(out + t * ld, lane, n * sizeof(*out));
     }
 }
 
-INLINE void dnas_cpu_longconv_fwd_body(float *out, const float *u, const float *k,
+INLINE void dnas_cpu_longconv_fwd_body(float *out, const float *u, size_t ld, size_t step,
+                                       const float *k, size_t ld_k, size_t step_k,
                                        const float *skip, size_t T, size_t C, const float *roots,
                                        float *scratch)
 {
@@ -382,20 +389,21 @@ INLINE void dnas_cpu_longconv_fwd_body(float *out, const float *u, const float *
     float *a = scratch, *b = scratch + p.M * ROW;
 
     for (size_t c = 0; T > 0 && c < C; c += LANES) {
-        size_t n = C - c < LANES ? C - c : LANES;
+        size_t n = C - c < LANES ? C - c : LANES, at = c / LANES * step;
 
-        take(a, u + c, n, T, C, &p);
-        take(b, k + c, n, T, C, &p);
+        take(a, u + at, n, T, ld, &p);
+        take(b, k + c / LANES * step_k, n, T, ld_k, &p);
         multiply(a, b, p.M);
         transform_back(a, &p);
-        give(out + c, a, u + c, skip + c, n, T, C, &p);
+        give(out + at, a, u + at, skip + c, n, T, ld, &p);
     }
 }
 
 DNAS_VERSIONS(dnas_cpu_longconv_fwd,
-              (float *out, const float *u, const float *k, const float *skip, size_t T, size_t C,
-               const float *roots, float *scratch),
-              (out, u, k, skip, T, C, roots, scratch))
+              (float *out, const float *u, size_t ld, size_t step, const float *k, size_t ld_k,
+               size_t step_k, const float *skip, size_t T, size_t C, const float *roots,
+               float *scratch),
+              (out, u, ld, step, k, ld_k, step_k, skip, T, C, roots, scratch))
 
 /* dskip = sum over t of dout u, in double. */
 static void add_skip(float *dskip, const float *dout, const float *u, size_t n, size_t T, size_t C)

@@ -79,6 +79,7 @@ rm -f "$tmp/p.dnas" "$tmp/genomes.fa.gz"
 echo "== the network of DNABERT-2's size, one thread"
 TMPDIR=$tmp "$BUILD"/tests/bench/bench_bert 1 5
 TMPDIR=$tmp "$BUILD"/tests/bench/bench_esm 1 5
+TMPDIR=$tmp "$BUILD"/tests/bench/bench_hyena 1 5
 torch=
 for python in python3 /usr/bin/python3; do
     [ -n "$torch" ] || { "$python" -c 'import torch' 2>/dev/null && torch=$python; }

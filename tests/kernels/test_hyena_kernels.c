@@ -178,6 +178,31 @@ static void near(const char *what, const float *got, const double *want, size_t 
         CHECK_FAIL("%s, T %zu, C %zu, column %zu: off by %g of %g", what, T, C, c, worst, size);
 }
 
+static void to_blocks(float *to, const float *from, size_t step, size_t T, size_t C)
+{
+    for (size_t t = 0; t < T; t++)
+        for (size_t c = 0; c < C; c++)
+            to[c / 16 * step + 16 * t + c % 16] = from[t * C + c];
+}
+
+/* Columns in blocks of 16, in place: the same bits. */
+static void check_blocks(const float *want, const float *u, const float *k, const float *skip,
+                         size_t T, size_t C, const float *roots, float *scratch)
+{
+    size_t blocks = (C + 15) / 16, step = 16 * T, step_k = 16 * T + 48;
+    float *x = draw(blocks * step, 1, 6), *f = draw(blocks * step_k, 1, 7);
+    float *w = draw(blocks * step, 1, 6);
+
+    to_blocks(x, u, step, T, C);
+    to_blocks(f, k, step_k, T, C);
+    to_blocks(w, want, step, T, C);
+    dnas_cpu_longconv_fwd(x, x, 16, step, f, 16, step_k, skip, T, C, roots, scratch);
+    CHECK(memcmp(x, w, blocks * step * sizeof(*x)) == 0);
+    release(x, blocks * step);
+    release(f, blocks * step_k);
+    release(w, blocks * step);
+}
+
 static void check_long(size_t T, size_t C)
 {
     size_t M = dnas_cpu_longconv_size(T), n = T * C;
@@ -190,7 +215,7 @@ static void check_long(size_t T, size_t C)
     for (int i = 0; i < 3; i++)
         want[i] = dnas_xalloc(T, sizeof(double));
     dnas_cpu_longconv_roots(roots, T);
-    dnas_cpu_longconv_fwd(out, u, k, skip, T, C, roots, scratch);
+    dnas_cpu_longconv_fwd(out, u, C, 16, k, C, 16, skip, T, C, roots, scratch);
     dnas_cpu_longconv_bwd(du, dk, dskip, g, u, k, skip, T, C, roots, scratch);
     for (size_t c = 0; c < C; c++) {
         double sum = 0;
@@ -216,9 +241,7 @@ static void check_long(size_t T, size_t C)
         near("dk", dk, want[2], T, c, C, 2e-6);
         CHECK_NEAR(dskip[c], sum, 1e-5 * sqrt((double)T));
     }
-    /* In place. */
-    dnas_cpu_longconv_fwd(k, k, u, skip, T, C, roots, scratch);
-    dnas_cpu_longconv_fwd(u, u, u, skip, T, C, roots, scratch);
+    check_blocks(out, u, k, skip, T, C, roots, scratch);
     for (int i = 0; i < 3; i++)
         free(want[i]);
     release(u, n);
@@ -255,7 +278,7 @@ static void test_long_convolution_moves(void)
     for (size_t c = 0; c < C; c++)
         k[at * C + c] = 1;
     dnas_cpu_longconv_roots(roots, T);
-    dnas_cpu_longconv_fwd(out, u, k, skip, T, C, roots, scratch);
+    dnas_cpu_longconv_fwd(out, u, C, 16, k, C, 16, skip, T, C, roots, scratch);
     for (size_t i = 0; i < T * C; i++) {
         double want = i < at * C ? 0 : (double)u[i - at * C];
         double d = fabs((double)out[i] - want);
@@ -371,7 +394,7 @@ static void check_filter(size_t E, size_t W, size_t C, size_t L, size_t n)
     size_t n_grad = dnas_cpu_hyena_filter_n_grad(&m.f), at = 0, cut = n / 3;
     double *grad = dnas_xzalloc(n_grad, sizeof(*grad)), want[40], worst = 0;
 
-    dnas_cpu_hyena_filter_fwd(k, &m.f, 0, n, scratch);
+    dnas_cpu_hyena_filter_fwd(k, C, 16, &m.f, 0, n, scratch);
     for (size_t i = 0; i < n; i++) {
         filter_formula(want, &m, i);
         for (size_t c = 0; c < C; c++) {
@@ -383,8 +406,8 @@ static void check_filter(size_t E, size_t W, size_t C, size_t L, size_t n)
     }
     CHECK_NEAR(worst, 0, 1e-6); /* of values up to 5, in f32 */
     /* In two parts: the same bits. */
-    dnas_cpu_hyena_filter_fwd(part, &m.f, 0, cut, scratch);
-    dnas_cpu_hyena_filter_fwd(part + cut * C, &m.f, cut, n - cut, scratch);
+    dnas_cpu_hyena_filter_fwd(part, C, 16, &m.f, 0, cut, scratch);
+    dnas_cpu_hyena_filter_fwd(part + cut * C, C, 16, &m.f, cut, n - cut, scratch);
     CHECK(memcmp(part, k, n * C * sizeof(*k)) == 0);
 
     dnas_cpu_hyena_filter_bwd(grad, g, &m.f, n, scratch);

@@ -408,6 +408,48 @@ static void test_configs_are_refused(void)
     }
 }
 
+/* weights.ckpt as PyTorch writes it, the tensors under "state_dict". */
+static void test_checkpoint_of_a_run(void)
+{
+#define FIND                                                                                       \
+    "P=$(for p in python3 /usr/bin/python3; do $p -c 'import torch' && echo $p && break; done "    \
+    "2>/dev/null); "
+    char *folder, *command;
+    struct dnas_network *n, *golden;
+    struct dnas_err err = {""};
+
+    if (system(FIND "[ -n \"$P\" ]") != 0)
+        SKIP("no PyTorch");
+    folder = in_tmp("dnas-hyena-run");
+    golden = open_golden();
+    command = dnas_xasprintf(
+        FIND "mkdir -p '%s' && cp " GOLDEN "/config.json '%s' && $P - '%s' <<'E'\n"
+             "import json, struct, sys, torch, numpy as np\n"
+             "raw = open('" GOLDEN "/model.safetensors', 'rb').read()\n"
+             "n = struct.unpack('<Q', raw[:8])[0]\n"
+             "state = {}\n"
+             "for name, t in json.loads(raw[8:8 + n]).items():\n"
+             "    if name != '__metadata__':\n"
+             "        a, b = (8 + n + x for x in t['data_offsets'])\n"
+             "        x = np.frombuffer(raw[a:b], np.float32).reshape(t['shape'])\n"
+             "        state['model' + name[5:]] = torch.tensor(x)\n"
+             "torch.save({'epoch': 3, 'version': '1.8', 'state_dict': state}, sys.argv[1] + "
+             "'/weights.ckpt')\nE\n",
+        folder, folder, folder);
+    CHECK_INT(system(command), 0);
+    n = dnas_network_open(folder, DNAS_PRECISION_F32, &err);
+    CHECK_STR(err.msg, "");
+    if (n)
+        CHECK_STR(n->hash, golden->hash);
+    dnas_network_close(n);
+    dnas_network_close(golden);
+    free(command);
+    command = dnas_xasprintf("rm -rf '%s'", folder);
+    CHECK_INT(system(command), 0);
+    free(command);
+    free(folder);
+}
+
 static void test_bf16_is_refused(void)
 {
     struct dnas_err err = {""};
@@ -425,6 +467,7 @@ int main(void)
     RUN(test_tensors_are_refused);
     RUN(test_other_names_and_configs);
     RUN(test_configs_are_refused);
+    RUN(test_checkpoint_of_a_run);
     RUN(test_bf16_is_refused);
     return check_done();
 }
