@@ -231,6 +231,28 @@ test_several_processes_go_on() {
     grep -qE "as '(processes|mix-group)'" err || fail "says: $(cat err)"
 }
 
+# The others do not wait for it, and there is no model.
+test_a_process_that_dies() {
+    has_mpi || return
+    make_pairs
+    local pid ranks_of i
+    in_place='exec' ranks 2 --curriculum wsimclr:100000 --log log.tsv -o m.safetensors t.dnas 2>err &
+    pid=$!
+    for i in $(seq 200); do
+        [ -s log.tsv ] && [ "$(wc -l <log.tsv)" -gt 3 ] && break
+        sleep 0.05
+    done
+    ranks_of=$(cat /proc/$pid/task/$pid/children)
+    kill -KILL "${ranks_of##* }" 2>/dev/null || kill -KILL ${ranks_of%% *}
+    for i in $(seq 600); do
+        kill -0 $pid 2>/dev/null || break
+        sleep 0.1
+    done
+    ! kill -0 $pid 2>/dev/null || { fail "goes on a minute after a rank was killed"; kill -KILL $pid; }
+    wait $pid && fail "status 0 after a rank was killed"
+    [ ! -e m.safetensors ] || fail "a model is there"
+}
+
 test_several_processes_are_refused() {
     has_mpi || return
     make_pairs
