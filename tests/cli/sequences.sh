@@ -207,6 +207,7 @@ test_broken_pipes() {
     printf '%s' "$good" >small.fa
     bgzf small.fa >endless.bgz
     piped() { # piped FILE: as standard input, from a pipe
+        # shellcheck disable=SC2002
         cat "$1" | embed -o out.dnas - 2>err
         got=${PIPESTATUS[1]}
     }

@@ -187,8 +187,9 @@ has_mpi() {
         skip "no MPI"
         return 1
     fi
-    # Open MPI frees not all that it takes.
+    # Open MPI frees not all that it takes, and locks in any order.
     export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
+    export TSAN_OPTIONS=${TSAN_OPTIONS:+$TSAN_OPTIONS:}detect_deadlocks=0
 }
 
 test_several_processes() {
@@ -235,16 +236,16 @@ test_several_processes_go_on() {
 test_a_process_that_dies() {
     has_mpi || return
     make_pairs
-    local pid ranks_of i
+    local pid ranks_of
     in_place='exec' ranks 2 --curriculum wsimclr:100000 --log log.tsv -o m.safetensors t.dnas 2>err &
     pid=$!
-    for i in $(seq 200); do
+    for _ in $(seq 200); do
         [ -s log.tsv ] && [ "$(wc -l <log.tsv)" -gt 3 ] && break
         sleep 0.05
     done
     ranks_of=$(cat /proc/$pid/task/$pid/children)
-    kill -KILL "${ranks_of##* }" 2>/dev/null || kill -KILL ${ranks_of%% *}
-    for i in $(seq 600); do
+    kill -KILL "${ranks_of%% *}"
+    for _ in $(seq 600); do
         kill -0 $pid 2>/dev/null || break
         sleep 0.1
     done
