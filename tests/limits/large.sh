@@ -86,7 +86,7 @@ test_compressed_bombs() {
     expect_sentence 1 'large.json: ' within 1000 dnas-tokenize -T large.json small.fa
     # One row of a stream.
     (printf 'id\tseq_a\tseq_b\na\t' && letters 500000000 && printf '\tACGT\n') >row.tsv
-    expect_ok dnas-view --from-tsv --zstd -o row.dnas row.tsv
+    expect_ok dnas-view --zstd -o row.dnas --from-tsv row.tsv
     [ "$(stat -c %s row.dnas)" -lt 1000000 ] || fail "the row is not small: $(stat -c %s row.dnas)"
     expect_ok within 1400 dnas-view -c row.dnas
     expect_sentence 1 'out of memory: asked for' within 600 dnas-view -c row.dnas
