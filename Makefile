@@ -76,7 +76,7 @@ OBJ       := $(LIB_OBJ) $(patsubst %.c,$(BUILD)/%.o,$(TOOL_SRC) $(TEST_SRC) $(BE
                                      tests/fuzz/replay.c tests/fuzz/mutator.c)
 MAN       := $(sort $(wildcard man/*.[157]))
 
-.PHONY: all deps check check-gpu demo demo-train bench fuzz fuzzers mutants bundle install uninstall clean config help lint
+.PHONY: all deps check check-gpu limits valgrind demo demo-train bench fuzz fuzzers mutants bundle install uninstall clean config help lint
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -88,6 +88,8 @@ help:
 	@echo 'make demo-train  train a small network on them for a minute'
 	@echo 'make check       every test that needs no GPU'
 	@echo 'make check-gpu   the tests that need one'
+	@echo 'make limits      inputs too large for make check, in bounded memory'
+	@echo 'make valgrind    the unit tests under valgrind'
 	@echo 'make bench       timings beside the limits of this machine'
 	@echo 'make fuzz        each reader fuzzed for SECONDS=60 with clang and libFuzzer'
 	@echo 'make mutants     faults planted one by one: lists those that no test notices'
@@ -170,6 +172,13 @@ check: $(TOOLS) $(TESTS) $(FUZZERS) $(BUILD)/tests/faults/faults.so
 check-gpu: $(TOOLS) $(TESTS)
 	@DNAS_REQUIRE=cuda BUILD=$(abspath $(BUILD)) JOBS=1 bash tests/run.sh gpu
 
+limits: $(TOOLS)
+	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' JOBS=1 bash tests/run.sh limits
+
+# The unit tests under valgrind, apart from those that would take hours.
+valgrind: $(TESTS)
+	@BUILD=$(abspath $(BUILD)) JOBS=$(JOBS) bash tests/valgrind.sh $(TEST_ARGS)
+
 bench: $(TOOLS) $(BENCHES)
 	@BUILD=$(abspath $(BUILD)) bash tests/bench/run.sh
 
@@ -184,11 +193,12 @@ fuzz:
 
 fuzzers: $(FUZZERS)
 
-# For LD_PRELOAD, so without the flags of sanitizers.
+# For LD_PRELOAD, so without the flags of sanitizers; of glibc alone, and its test is skipped
+# where it cannot be built.
 FAULTS_LIB := $(BUILD)/tests/faults/faults.so
 $(FAULTS_LIB): tests/faults/faults.c
 	@mkdir -p $(@D)
-	$(call say,LD )$(CC) $(BASE) -O1 -g -fPIC -shared -o $@ $< -ldl
+	$(call say,LD )$(CC) $(BASE) -O1 -g -fPIC -shared -o $@ $< -ldl || echo '  no library of faults'
 
 mutants:
 	@JOBS=$(JOBS) bash tests/mutants.sh $(MUTANTS)

@@ -4,7 +4,7 @@
 # run.sh - runs the test programs and scripts, all or those named.
 #
 #   run.sh [NAME...]    a NAME is a folder (unit, kernels, model, fuzz, cli, suite,
-#                       gpu) or the stem of a file (stream, fuzz_stream, embed, ...)
+#                       gpu, limits) or the stem of a file (stream, fuzz_stream, embed, ...)
 #
 # Each prints TAP; what failed is shown, and the last line counts them all.
 set -u
@@ -22,7 +22,7 @@ wanted() { # wanted FILE ARGS...: whether FILE is among those asked for
     folder=$(basename "$(dirname "$file")")
     stem=$(basename "$file" .sh)
     stem=${stem#test_}
-    [ $# -gt 0 ] || { [ "$folder" != gpu ] && return 0 || return 1; }
+    [ $# -gt 0 ] || { [[ $folder != gpu && $folder != limits ]] && return 0 || return 1; }
     local name
     for name in "$@"; do
         [ "$name" = "$folder" ] || [ "$name" = "$stem" ] && return 0
@@ -50,7 +50,7 @@ export out
 
 files=()
 for f in "$BUILD"/tests/unit/test_* "$BUILD"/tests/kernels/test_* "$BUILD"/tests/model/test_* \
-    "$BUILD"/tests/fuzz/fuzz_* tests/cli/*.sh tests/suite/*.sh tests/gpu/*.sh; do
+    "$BUILD"/tests/fuzz/fuzz_* tests/cli/*.sh tests/suite/*.sh tests/gpu/*.sh tests/limits/*.sh; do
     [[ -f $f && $f != *.[od] ]] && wanted "$f" "$@" && files+=("$f")
 done
 # A program whose source has gone is left over from an earlier build.

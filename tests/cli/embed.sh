@@ -368,7 +368,7 @@ test_resume_after_a_hundred_kills() {
             # shellcheck disable=SC2086
             DNAS_FAULT=$fault LD_PRELOAD=${fault:+$library} dnas-embed -q -m tnf $again $zstd -o out many.fa &
             pid=$!
-            [ -n "$fault" ] || sleep 0.0$(printf %02d $((i * 7919 % 60)))
+            [ -n "$fault" ] || sleep "0.0$(printf %02d $((i * 7919 % 60)))"
             [ -n "$fault" ] || kill -KILL $pid
             wait $pid
             [ $? != 137 ] || n_killed=$((n_killed + 1))

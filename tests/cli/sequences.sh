@@ -199,6 +199,37 @@ test_broken_gzip() {
     refuses long.gz 'the gzip data are corrupt or cut off'
 }
 
+# The same through a pipe, where the end of the file cannot be looked at beforehand.
+test_broken_pipes() {
+    random_fasta 60 1 >good.fa
+    embed good.fa >want
+    gzip -nc good.fa >good.gz
+    printf '%s' "$good" >small.fa
+    bgzf small.fa >endless.bgz
+    piped() { # piped FILE: as standard input, from a pipe
+        # shellcheck disable=SC2002
+        cat "$1" | embed -o out.dnas - 2>err
+        got=${PIPESTATUS[1]}
+    }
+    local got f
+    piped good.gz
+    [ "$got" = 0 ] || fail "good.gz through a pipe: $(cat err)"
+    expect_same want out.dnas
+    head -c 15000 good.gz >cut.gz
+    (head -c 9000 good.gz && printf '\377\377' && tail -c +9003 good.gz) >flipped.gz
+    (cat good.gz && echo garbage) >followed.gz
+    rm -f out.dnas
+    for f in cut.gz flipped.gz followed.gz; do
+        piped $f
+        [ "$got" = 1 ] || fail "$f through a pipe: status $got"
+        grep -q '^dnas-embed: standard input: the gzip data are corrupt or cut off$' err || fail "$f: says $(cat err)"
+        [ ! -e out.dnas ] || fail "$f: out.dnas is there"
+    done
+    piped endless.bgz
+    [ "$got" = 1 ] || fail "BGZF without an end through a pipe: status $got"
+    grep -q 'standard input: is cut off: its BGZF end-of-file block is missing' err || fail "says $(cat err)"
+}
+
 test_zstd() {
     command -v zstd >/dev/null || { skip "there is no zstd(1)"; return; }
     printf '%s' "$good" >good.fa

@@ -193,6 +193,14 @@ test_shards() {
     expect_same want "$TMP/out"
 }
 
+test_vocabularies_out_of_proportion() {
+    vocabulary
+    (printf '{"a": ' && head -c 100000 /dev/zero | tr '\0' '[') >deep.json
+    expect_sentence 1 '^dnas-tokenize: deep.json: .*not JSON' dnas-tokenize -T deep.json s.fa
+    (printf '{"a": "' && head -c 100000000 /dev/zero | tr '\0' x && printf '"}') >large.json
+    expect_sentence 1 '^dnas-tokenize: large.json: larger than 64 MiB, which no tokenizer.json is' \
+        dnas-tokenize -T large.json s.fa
+}
 test_vocabularies_that_are_none() {
     vocabulary
     expect_sentence 1 '^dnas-tokenize: s.fa: line 1: not JSON' dnas-tokenize -T s.fa s.fa

@@ -187,8 +187,9 @@ has_mpi() {
         skip "no MPI"
         return 1
     fi
-    # Open MPI frees not all that it takes.
+    # Open MPI frees not all that it takes, and locks in any order.
     export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
+    export TSAN_OPTIONS=${TSAN_OPTIONS:+$TSAN_OPTIONS:}detect_deadlocks=0
 }
 
 test_several_processes() {

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "common/embeddings.h"
 #include "common/stream.h"
 #include "common/stream_format.h"
 #include "common/xmem.h"
@@ -301,6 +302,36 @@ static void test_ends(void)
     refuses(&m, "is not a dnas stream behind its first end");
 }
 
+/* No tool writes such a row, and none computes with it. */
+static void test_values_that_are_not_finite(void)
+{
+    const uint32_t odd[] = {0x7fc00000, 0x7f800000, 0xff800000, 0x7f800001};
+    unsigned char payload[PAYLOAD];
+
+    for (size_t i = 0; i < sizeof(odd) / sizeof(*odd); i++) {
+        struct made m = {.n = 0};
+        unsigned char hash[8];
+        struct dnas_embeddings e;
+        struct dnas_err err = {""};
+        size_t end;
+
+        make_payload(payload, 0, 1, 2);
+        stream_put32(payload + IDS + 12, odd[i]);
+        put_header(&m, HEADER, 1);
+        put_block(&m, "ROWS", STREAM_CRITICAL, 0, 2, PAYLOAD, payload, PAYLOAD);
+        end = m.n;
+        put_end(&m, 2, 1, 1);
+        stream_put64(hash, XXH3_64bits(payload, PAYLOAD));
+        stream_put64(m.data + end + 32, XXH3_64bits(hash, sizeof(hash)));
+        stream_put64(m.data + end + 56, XXH3_64bits(m.data + end, 56));
+        accepts(&m, 2);
+        if (dnas_embeddings_load(&e, file_write("lie.dnas", m.data, m.n), &err) == 0)
+            CHECK_FAIL("a value of %08x is taken", (unsigned)odd[i]);
+        CHECK(strstr(err.msg, "lie.dnas: row 2 has a value that is not finite"));
+        dnas_embeddings_release(&e);
+    }
+}
+
 /* Wherever it is cut it is truncated, and says after which row. */
 static void test_cut_at_every_byte(void)
 {
@@ -390,6 +421,7 @@ int main(void)
     RUN(test_offsets);
     RUN(test_blocks_of_other_types);
     RUN(test_ends);
+    RUN(test_values_that_are_not_finite);
     RUN(test_cut_at_every_byte);
     RUN(test_flipped_bits);
     RUN(test_frames);
