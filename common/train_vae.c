@@ -99,7 +99,7 @@ static struct dnas_seq *open_sequences(char *const *paths, int n_paths,
     return s;
 }
 
-static int read_rows(struct job *j, struct dnas_seq *s, struct dnas_err *err)
+static int read_rows(struct job *j, struct dnas_seq *s, const char *name, struct dnas_err *err)
 {
     const struct dnas_embed_counts by = {K, N_KMERS, j->P, embed_profile, j->profile};
     const struct dnas_embed_taker taker = {.take = take_row, .ctx = j, .doing = "reading"};
@@ -109,7 +109,8 @@ static int read_rows(struct job *j, struct dnas_seq *s, struct dnas_err *err)
         return -1;
     dnas_progress_end();
     if (j->N < 2)
-        return dnas_err_set(err, "an autoencoder needs two sequences with a 4-mer, not %zu", j->N);
+        return dnas_err_set(err, "%s: an autoencoder needs two sequences with a 4-mer, not %zu",
+                            name, j->N);
     for (size_t i = 0; i < j->N; i++)
         sum += (double)j->row_weight[i];
     for (size_t i = 0; i < j->N; i++)
@@ -329,6 +330,7 @@ struct dnas_kmer_model *dnas_train_vae_run(const struct dnas_train_vae *t, char 
 {
     const struct dnas_kmer_block block = {K, DNAS_KMER_FREQUENCY};
     struct job j = {.t = t};
+    const char *name = n_paths > 0 ? paths[n_paths - 1] : "standard input";
     struct dnas_kmer_model *m = NULL;
     struct dnas_seq *s = open_sequences(paths, n_paths, options, err);
 
@@ -339,7 +341,7 @@ struct dnas_kmer_model *dnas_train_vae_run(const struct dnas_train_vae *t, char 
     if (j.profile) {
         j.P = dnas_kmer_profile_dims(j.profile);
         j.mean = dnas_xalloc(j.P, sizeof(*j.mean));
-        if (make_projection(&j, err) == 0 && read_rows(&j, s, err) == 0) {
+        if (make_projection(&j, err) == 0 && read_rows(&j, s, name, err) == 0) {
             report->n_rows = j.N;
             standardise(&j);
             m = train(&j, report, err);

@@ -65,7 +65,7 @@ test_refused() {
     expect_sentence 2 '--reduce 33 is more than the 32 dimensions of vae' dnas-embed -m vae --reduce 33 some.fa
     expect_sentence 2 '--window and --max-tokens are for networks; vae counts' dnas-embed -m vae --window 100 some.fa
     printf '>a\nACGTACGT\n' >one.fa
-    expect_sentence 1 '^dnas-train: an autoencoder needs two sequences with a 4-mer, not 1' \
+    expect_sentence 1 '^dnas-train: one.fa: an autoencoder needs two sequences with a 4-mer, not 1' \
         dnas-train --arch vae -o m.safetensors one.fa
     [ ! -e m.safetensors ] || fail "a model is left"
     printf 'AC,GT\n' >p.csv
