@@ -290,7 +290,7 @@ int main(int argc, char **argv)
         {0, "shrink", NULL, DNAS_OPT_FLAG, &t.kmer.shrink, 0, 0, NULL,
          "kmer: shrink what is uncertain, in short sequences most"},
         {0, "hidden", "N", DNAS_OPT_INT, &t.hidden, 0, DNAS_KMER_WIDTH_MAX, NULL,
-         "kmer: a network of N hidden values on top of the map; vae: width of layers [none; 256]"},
+         "kmer: a network of N hidden values on the map; vae: width of layers; 0: none, 256"},
         {0, "hidden-steps", "N", DNAS_OPT_INT, &t.hidden_steps, 0, 1e9, NULL,
          "kmer: train it for N steps; 0: as held-out genera say"},
         {0, "hidden-objective", "NAME", DNAS_OPT_CHOICE, &t.objective, 0, 0, dnas_kmer_objectives,

@@ -198,7 +198,7 @@ test_vocabularies_out_of_proportion() {
     (printf '{"a": ' && head -c 100000 /dev/zero | tr '\0' '[') >deep.json
     expect_sentence 1 '^dnas-tokenize: deep.json: .*not JSON' dnas-tokenize -T deep.json s.fa
     (printf '{"a": "' && head -c 100000000 /dev/zero | tr '\0' x && printf '"}') >large.json
-    expect_sentence 1 '^dnas-tokenize: large.json: larger than 64 MiB, which no tokenizer.json is' \
+    expect_sentence 1 '^dnas-tokenize: large.json: is larger than the 64 MiB allowed' \
         dnas-tokenize -T large.json s.fa
 }
 test_vocabularies_that_are_none() {

@@ -74,7 +74,7 @@ test_refused() {
     dnas-embed -q -m tnf -o e.dnas some.fa
     expect_sentence 1 '^dnas-train: e.dnas: is a dnas stream; an autoencoder learns from FASTA' \
         dnas-train --arch vae e.dnas
-    for bad in --latent=0 --hidden=0 --epochs=0 --alpha=-1 --beta=0 --vae-dropout=1; do
+    for bad in --latent=0 --hidden=5000 --epochs=0 --alpha=-1 --beta=0 --vae-dropout=1; do
         expect_status 2 dnas-train --arch vae $bad some.fa
     done
 }
