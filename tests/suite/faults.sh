@@ -8,7 +8,7 @@
 # FAULTS=N tries N calls of each kind (the first, the last, some between), FAULTS=all each one.
 # shellcheck source=tests/suite/inputs.sh
 . tests/suite/inputs.sh
-: "${FAULTS:=5}"
+: "${FAULTS:=3}"
 library=$BUILD/tests/faults/faults.so
 
 # Files beside the output, and ways that are too slow or too odd for the table of all.
