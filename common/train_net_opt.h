@@ -29,8 +29,8 @@ struct dnas_train_net_cli {
     bool no_mask, resume;
 };
 
-extern const char *const dnas_optimizers[], *const dnas_schedules[], *const dnas_precisions[],
-    *const dnas_train_compats[];
+extern const char *const dnas_optimizers[],
+    *const dnas_schedules[], *const dnas_precisions[], *const dnas_train_compats[];
 
 /* The defaults, as dnas_train_net_defaults has them; a network from scratch is small. */
 #define DNAS_TRAIN_NET_CLI                                                                         \
