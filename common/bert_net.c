@@ -9,7 +9,7 @@
 #include "common/bert.h"
 #include "common/xmem.h"
 
-const struct dnas_bert_net *dnas_bert_net(const struct dnas_net *net)
+const struct dnas_bert_net *dnas_bert_net_of(const struct dnas_net *net)
 {
     return (const struct dnas_bert_net *)net;
 }

@@ -22,7 +22,7 @@ struct dnas_bert_net {
     float *slopes;                 /* [H] */
 };
 
-const struct dnas_bert_net *dnas_bert_net(const struct dnas_net *net);
+const struct dnas_bert_net *dnas_bert_net_of(const struct dnas_net *net);
 
 struct dnas_net *dnas_bert_net_new(const struct dnas_shape *shape, const struct dnas_network *like,
                                    const struct dnas_net_heads *heads);

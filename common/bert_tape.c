@@ -109,7 +109,7 @@ struct dnas_tape *dnas_bert_tape_new(const struct dnas_net *net, size_t max_T, b
     struct tape *t = dnas_xzalloc(1, sizeof(*t));
     struct dnas_carving c = {NULL, 0};
 
-    t->bert = dnas_bert_net(net);
+    t->bert = dnas_bert_net_of(net);
     t->max_T = max_T;
     t->with_backward = with_backward;
     t->kept = dnas_xzalloc(net->shape.L, sizeof(*t->kept));

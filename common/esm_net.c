@@ -9,7 +9,7 @@
 
 #include "common/xmem.h"
 
-const struct dnas_esm_net *dnas_esm_net(const struct dnas_net *net)
+const struct dnas_esm_net *dnas_esm_net_of(const struct dnas_net *net)
 {
     return (const struct dnas_esm_net *)net;
 }

@@ -20,7 +20,7 @@ struct dnas_esm_net {
     struct dnas_esm_weights view; /* of net.w */
 };
 
-const struct dnas_esm_net *dnas_esm_net(const struct dnas_net *net);
+const struct dnas_esm_net *dnas_esm_net_of(const struct dnas_net *net);
 
 /* The queries', keys' and values' matrices lie one behind the other in net.w. */
 struct dnas_net *dnas_esm_net_new(const struct dnas_shape *shape, const struct dnas_network *like,

@@ -122,7 +122,7 @@ struct dnas_tape *dnas_esm_tape_new(const struct dnas_net *net, size_t max_T, bo
     struct tape *t = dnas_xzalloc(1, sizeof(*t));
     struct carving c = {NULL, 0};
 
-    t->esm = dnas_esm_net(net);
+    t->esm = dnas_esm_net_of(net);
     t->max_T = max_T;
     t->with_backward = with_backward;
     t->kept = dnas_xzalloc(s->L, sizeof(*t->kept));

@@ -11,7 +11,7 @@
 #include "common/rng.h"
 #include "common/xmem.h"
 
-const struct dnas_hyena_net *dnas_hyena_net(const struct dnas_net *net)
+const struct dnas_hyena_net *dnas_hyena_net_of(const struct dnas_net *net)
 {
     return (const struct dnas_hyena_net *)net;
 }
@@ -56,7 +56,7 @@ static void draw(const float *to, size_t n, double reach, bool normal, uint64_t 
 
 void dnas_hyena_net_init(struct dnas_net *net, uint64_t seed)
 {
-    const struct dnas_hyena_net *h = dnas_hyena_net(net);
+    const struct dnas_hyena_net *h = dnas_hyena_net_of(net);
     size_t C = net->shape.C, F = net->shape.F;
     double branch = 0.02 / sqrt(2 * (double)net->shape.L), slow = log(0.01) / 1.5,
            fast = log(0.01) / 0.3;
@@ -87,7 +87,7 @@ void dnas_hyena_net_release(struct dnas_net *net)
 json_t *dnas_hyena_net_config(const struct dnas_net *net)
 {
     const struct dnas_shape *s = &net->shape;
-    const struct dnas_hyena_sizes *sizes = &dnas_hyena_net(net)->sizes;
+    const struct dnas_hyena_sizes *sizes = &dnas_hyena_net_of(net)->sizes;
     json_t *own = json_pack(
         "{s:[s],s:s,s:I,s:I,s:I,s:I,s:i,s:I,s:I,s:I,s:i,s:i,s:i,s:f,s:f,s:b,s:s}", "architectures",
         "HyenaDNAModel", "model_type", "hyenadna", "n_layer", (json_int_t)s->L, "d_model",

@@ -23,7 +23,7 @@ struct dnas_hyena_net {
     struct dnas_hyena_weights view; /* of net.w */
 };
 
-const struct dnas_hyena_net *dnas_hyena_net(const struct dnas_net *net);
+const struct dnas_hyena_net *dnas_hyena_net_of(const struct dnas_net *net);
 
 /* Without `like` the filters' networks are as in the published checkpoints: 5
  * features, 64 wide.  V is rounded up to a multiple of 8, as there. */

@@ -101,7 +101,7 @@ uint64_t dnas_hyena_tape_bytes(const struct dnas_net *net, size_t max_T, bool wi
     struct kept *kept = dnas_xzalloc(net->shape.L, sizeof(*kept));
     struct dnas_carving c = {NULL, 0};
 
-    carve_tape(&tape, kept, &c, dnas_hyena_net(net), max_T, with_backward);
+    carve_tape(&tape, kept, &c, dnas_hyena_net_of(net), max_T, with_backward);
     free(kept);
     return c.used;
 }
@@ -111,7 +111,7 @@ struct dnas_tape *dnas_hyena_tape_new(const struct dnas_net *net, size_t max_T, 
     struct tape *t = dnas_xzalloc(1, sizeof(*t));
     struct dnas_carving c = {NULL, 0};
 
-    t->hyena = dnas_hyena_net(net);
+    t->hyena = dnas_hyena_net_of(net);
     t->max_T = max_T;
     t->with_backward = with_backward;
     t->kept = dnas_xzalloc(net->shape.L, sizeof(*t->kept));

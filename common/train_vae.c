@@ -273,7 +273,7 @@ static struct dnas_kmer_model *make_model(const struct job *j, const struct dnas
     struct dnas_kmer_model *m;
 
     for (int l = 0; l < DNAS_VAE_ENCODER; l++) {
-        const struct dnas_vae_layer *at = dnas_vae_layer(v, l);
+        const struct dnas_vae_layer *at = dnas_vae_get_layer(v, l);
 
         weight[l] = dnas_xalloc(at->O, at->I * sizeof(float));
         bias[l] = dnas_xalloc(at->O, sizeof(float));

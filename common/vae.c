@@ -145,7 +145,7 @@ void dnas_vae_free(struct dnas_vae *v)
     free(v);
 }
 
-const struct dnas_vae_layer *dnas_vae_layer(const struct dnas_vae *v, int layer)
+const struct dnas_vae_layer *dnas_vae_get_layer(const struct dnas_vae *v, int layer)
 {
     return &v->layers[layer].at;
 }

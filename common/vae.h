@@ -48,7 +48,7 @@ struct dnas_vae;
 struct dnas_vae *dnas_vae_new(const struct dnas_vae_options *options);
 void dnas_vae_free(struct dnas_vae *v);
 
-const struct dnas_vae_layer *dnas_vae_layer(const struct dnas_vae *v, int layer);
+const struct dnas_vae_layer *dnas_vae_get_layer(const struct dnas_vae *v, int layer);
 size_t dnas_vae_n_weights(const struct dnas_vae *v);
 /* f32 [n_weights]; the caller may change the weights between calls. */
 float *dnas_vae_weights(struct dnas_vae *v);

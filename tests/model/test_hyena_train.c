@@ -319,7 +319,7 @@ static void test_loss_goes_down(void)
 static void test_init(void)
 {
     struct dnas_net *net = golden_net(0);
-    const struct dnas_hyena_layer *y = &dnas_hyena_net(net)->view.layers[1];
+    const struct dnas_hyena_layer *y = &dnas_hyena_net_of(net)->view.layers[1];
     double sum[3] = {0};
 
     dnas_net_init(net, 5, true);

@@ -261,7 +261,7 @@ static void check_variant(const char *variant, int layer)
         }
         adam(s.net, m, v, step + 1);
     }
-    compare_after(&s, variant, "wqkv0", dnas_bert_net(s.net)->view.layers[0].qkv_w);
+    compare_after(&s, variant, "wqkv0", dnas_bert_net_of(s.net)->view.layers[0].qkv_w);
     compare_after(&s, variant, "head2", s.net->head2);
     free(m);
     free(v);
@@ -385,18 +385,18 @@ static void test_products_of_bf16(void)
         struct dnas_tape *t;
 
         nets[k] = dnas_net_new(&dnas_bert, &shape, NULL, &heads);
-        to = dnas_bert_net(nets[k])->view.layers[0].out_w;
+        to = dnas_bert_net_of(nets[k])->view.layers[0].out_w;
         memcpy((float *)to, w, O * I * sizeof(*w));
         if (k == 1)
             dnas_net_use_bf16(nets[k]);
         t = dnas_tape_new(nets[k], 1, true);
         out[k] = dnas_xalloc(N * O, sizeof(float));
         dx[k] = dnas_xalloc(N * I, sizeof(float));
-        dnas_tape_product(t, out[k], y, to, dnas_bert_net(nets[k])->view.layers[0].out_b, dout, N,
-                          O, I);
+        dnas_tape_product(t, out[k], y, to, dnas_bert_net_of(nets[k])->view.layers[0].out_b, dout,
+                          N, O, I);
         dnas_tape_product_bwd(t, dx[k], dout, to, y, N, O, I);
-        dnas_tape_product_bwd_weight(t, to, dnas_bert_net(nets[k])->view.layers[0].out_b, dout, y,
-                                     N, O, I);
+        dnas_tape_product_bwd_weight(t, to, dnas_bert_net_of(nets[k])->view.layers[0].out_b, dout,
+                                     y, N, O, I);
         CHECK_INT(t->flop, 3 * 2 * (uint64_t)N * O * I);
         dnas_tape_free(t);
     }

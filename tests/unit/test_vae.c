@@ -145,7 +145,7 @@ static void test_finite_differences(void)
     dnas_vae_step(v, &at, x, weight, noise, MANY, 7);
     memcpy(gradient, dnas_vae_gradients(v), n * sizeof(*gradient));
     for (int layer = 0; layer < DNAS_VAE_LAYERS; layer++) {
-        const struct dnas_vae_layer *l = dnas_vae_layer(v, layer);
+        const struct dnas_vae_layer *l = dnas_vae_get_layer(v, layer);
         size_t first = l->weight, end = l->scale ? l->shift + l->O : l->bias + l->O;
         float *direction = draw(n, 3 + (uint32_t)layer);
         double want = 0, h = 2e-5;
@@ -202,7 +202,7 @@ static void test_start(void)
 {
     struct dnas_vae_options other = small;
     struct dnas_vae *v = dnas_vae_new(&small), *u;
-    const struct dnas_vae_layer *l = dnas_vae_layer(v, 0);
+    const struct dnas_vae_layer *l = dnas_vae_get_layer(v, 0);
     double largest = 0;
 
     other.seed = 2;
@@ -212,7 +212,7 @@ static void test_start(void)
     CHECK(largest <= 1 / sqrt(N_IN) && largest > 0.8 / sqrt(N_IN));
     CHECK(dnas_vae_weights(v)[l->scale] == 1 && dnas_vae_weights(v)[l->shift] == 0);
     CHECK(dnas_vae_weights(v)[0] != dnas_vae_weights(u)[0]);
-    CHECK(dnas_vae_layer(v, 2)->scale == 0 && dnas_vae_layer(v, 5)->O == N_IN);
+    CHECK(dnas_vae_get_layer(v, 2)->scale == 0 && dnas_vae_get_layer(v, 5)->O == N_IN);
     dnas_vae_free(v);
     dnas_vae_free(u);
 }
