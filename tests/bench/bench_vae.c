@@ -88,8 +88,8 @@ static void bench(size_t B, int n_rounds, double peak)
         w[i] = 1;
     for (int l = 0; l < DNAS_VAE_LAYERS;
          l++) /* of a row; the first layer's input has no gradient */
-        flop +=
-            (l > 0 ? 6.0 : 4.0) * (double)dnas_vae_get_layer(v, l)->I * (double)dnas_vae_get_layer(v, l)->O;
+        flop += (l > 0 ? 6.0 : 4.0) * (double)dnas_vae_get_layer(v, l)->I *
+                (double)dnas_vae_get_layer(v, l)->O;
     for (int round = 0; round < n_rounds; round++) {
         double from_s = cpu_s(), took_s;
 
