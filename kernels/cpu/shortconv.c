@@ -25,11 +25,11 @@ INLINE void dnas_cpu_shortconv_fwd_body(float *out, const float *x, const float 
 
             if (t + before >= 2)
                 for (size_t i = 0; i < n; i++)
-                    to[i] = bias[from + i] + tap[0][i] * now[i - 2 * C] + tap[1][i] * now[i - C] +
-                            tap[2][i] * now[i];
+                    to[i] = bias[from + i] + tap[0][i] * (now - 2 * C)[i] +
+                            tap[1][i] * (now - C)[i] + tap[2][i] * now[i];
             else if (t + before == 1)
                 for (size_t i = 0; i < n; i++)
-                    to[i] = bias[from + i] + tap[1][i] * now[i - C] + tap[2][i] * now[i];
+                    to[i] = bias[from + i] + tap[1][i] * (now - C)[i] + tap[2][i] * now[i];
             else
                 for (size_t i = 0; i < n; i++)
                     to[i] = bias[from + i] + tap[2][i] * now[i];
