@@ -353,7 +353,9 @@ test_resume_after_a_kill() {
 # A hundred runs that are killed, at any moment or in the middle of a write; some a second
 # time when they go on.
 test_resume_after_a_hundred_kills() {
-    local i fault zstd again pid n_killed=0 library=$BUILD/tests/faults/faults.so
+    local i fault zstd again pid n_killed=0 needed=1 library=$BUILD/tests/faults/faults.so
+    # A kill at a moment may come too early or too late, one at a write does not.
+    [ -e "$library" ] && [ -z "${SANITIZE:-}" ] && needed=30 || library=
     random_fasta 900 8 >many.fa
     dnas-embed -q -m tnf -o want.dnas many.fa
     dnas-embed -q -m tnf --zstd -o want.zst many.fa
@@ -364,7 +366,7 @@ test_resume_after_a_hundred_kills() {
         for again in '' --resume; do
             [ -z "$again" ] || ((i % 3 == 0)) || continue
             fault=''
-            ((i % 2)) && [ -e "$library" ] && [ -z "${SANITIZE:-}" ] && fault=write:KILL:$((i / 2 % 7 + 1))
+            ((i % 2)) && [ -n "$library" ] && fault=write:KILL:$((i / 2 % 7 + 1))
             # shellcheck disable=SC2086
             DNAS_FAULT=$fault LD_PRELOAD=${fault:+$library} dnas-embed -q -m tnf $again $zstd -o out many.fa &
             pid=$!
@@ -378,7 +380,7 @@ test_resume_after_a_hundred_kills() {
         expect_same "want.$([ -n "$zstd" ] && echo zst || echo dnas)" out
         rm -f out
     done
-    [ "$n_killed" -gt 30 ] || fail "only $n_killed runs were killed: the test is void"
+    [ "$n_killed" -ge "$needed" ] || fail "only $n_killed runs were killed: the test is void"
 }
 # After a failure the finished rows stay, and mended input goes on from them.
 test_resume_after_a_failure() {
