@@ -27,6 +27,12 @@ good=$'>a x\nACGTACGTACGT\n>b\nGGGTTTACAC\n'
 test_line_ends() {
     printf '>a\r\nACGT\r\nACGT\r\n>b x\r\nAC\r\n' >dos.fa
     accepts dos.fa a:8 b:2
+    printf '>a label=x\r\nACGT\r\n' >dos-label.fa
+    expect_ok embed dos-label.fa
+    cp "$TMP/out" out.dnas
+    [ "$(dnas-view out.dnas | tail -n 1 | cut -f 259)" = x ] || fail "a DOS label: $(dnas-view out.dnas | cut -f 259 | od -c)"
+    printf '\xef\xbb\xbf>a\nACGT\n' >mark.fa # the byte order mark of some editors
+    accepts mark.fa a:4
     printf '@a\r\nACGT\r\n+\r\nIIII\r\n@b\r\nAC\r\n+\r\nII' >dos.fq
     accepts dos.fq a:4 b:2
     printf '>a\nACGT\n>b\nACG' >unended.fa
