@@ -421,6 +421,27 @@ test_network_from_sequences_and_from_tokens() {
     dnas-tokenize -T other.json s.fa -o other.dnas
     expect_status 1 dnas-embed -q -m model other.dnas
 }
+# A sequence's embedding is the mean of those of its windows by their letters.
+test_windows_count_by_their_letters() {
+    network
+    printf '>all\n%s\n' "$(random_fasta 12 3 | grep -v '>' | tr -d '\n' | head -c 2550)" >whole.fa
+    dnas-tokenize -q -T tokenizer.json --window 700 whole.fa -o tokens.dnas
+    dnas-view tokens.dnas | awk -F '\t' '
+        NR == FNR { if (FNR > 1) n[++windows] = $5; next }
+        !/^>/ { for (i = 1; i <= windows; at += n[i++]) print ">" i "\n" substr($0, at + 1, n[i]) }' \
+        - whole.fa >pieces.fa
+    [ "$(awk '!/^>/ { print length }' pieces.fa | sort -u | wc -l)" -gt 1 ] || fail "all windows are equal"
+    dnas-embed -q -m model --window 700 whole.fa -o whole.dnas
+    dnas-embed -q -m model pieces.fa -o pieces.dnas
+    { dnas-view pieces.dnas && dnas-view whole.dnas; } | awk -F '\t' '
+        $1 == "id" { next }
+        $1 != "all" { bp += $98; for (i = 2; i < 98; i++) sum[i] += $98 * $i; next }
+        {
+            seen = 1
+            for (i = 2; i < 98; i++) { d = $i - sum[i] / bp; if (!(d * d < 1e-12)) bad = 1 }
+        }
+        END { exit !(seen && !bad) }' || fail "another mean"
+}
 # Nucleotide Transformer's kind; 2-mers for words.
 test_another_network() {
     local how
