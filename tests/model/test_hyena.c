@@ -408,7 +408,8 @@ static void test_configs_are_refused(void)
     }
 }
 
-/* weights.ckpt as PyTorch writes it, the tensors under "state_dict". */
+/* weights.ckpt as PyTorch writes that of a training run: the tensors under
+ * "state_dict", beside them an optimizer's, and objects of Python. */
 static void test_checkpoint_of_a_run(void)
 {
 #define FIND                                                                                       \
@@ -423,28 +424,66 @@ static void test_checkpoint_of_a_run(void)
     folder = in_tmp("dnas-hyena-run");
     golden = open_golden();
     command = dnas_xasprintf(
-        FIND "mkdir -p '%s' && cp " GOLDEN "/config.json '%s' && $P - '%s' <<'E'\n"
-             "import json, struct, sys, torch, numpy as np\n"
-             "raw = open('" GOLDEN "/model.safetensors', 'rb').read()\n"
-             "n = struct.unpack('<Q', raw[:8])[0]\n"
-             "state = {}\n"
-             "for name, t in json.loads(raw[8:8 + n]).items():\n"
-             "    if name != '__metadata__':\n"
-             "        a, b = (8 + n + x for x in t['data_offsets'])\n"
-             "        x = np.frombuffer(raw[a:b], np.float32).reshape(t['shape'])\n"
-             "        state['model' + name[5:]] = torch.tensor(x)\n"
-             "torch.save({'epoch': 3, 'version': '1.8', 'state_dict': state}, sys.argv[1] + "
-             "'/weights.ckpt')\nE\n",
+        FIND
+        "mkdir -p '%s' && cp " GOLDEN "/config.json '%s' && $P - '%s' <<'E'\n"
+        "import argparse, collections, enum, functools, json, os, pathlib, struct, sys\n"
+        "import numpy as np, torch\n"
+        "class Kind(enum.Enum):\n"
+        "    LAST = 'last'\n"
+        "class Evil:\n"
+        "    def __reduce__(self):\n"
+        "        return os.system, ('touch ' + sys.argv[1] + '/evil',)\n"
+        "raw = open('" GOLDEN "/model.safetensors', 'rb').read()\n"
+        "n = struct.unpack('<Q', raw[:8])[0]\n"
+        "state = collections.OrderedDict()\n"
+        "state._metadata = collections.OrderedDict([('', {'version': 1})])\n"
+        "for name, t in json.loads(raw[8:8 + n]).items():\n"
+        "    if name != '__metadata__':\n"
+        "        a, b = (8 + n + x for x in t['data_offsets'])\n"
+        "        x = np.frombuffer(raw[a:b], np.float32).reshape(t['shape'])\n"
+        "        state['model' + name[5:]] = torch.tensor(x)\n"
+        "model = torch.nn.Linear(3, 2)\n"
+        "optimizer = torch.optim.AdamW(model.parameters())\n"
+        "model(torch.ones(1, 3)).sum().backward()\n"
+        "optimizer.step()\n"
+        "loop = [1]\n"
+        "loop.append(loop)\n"
+        "pair = ([],)\n"
+        "pair[0].append(pair)\n"
+        "run = {'epoch': 3, 'rate': 0.1, 'pytorch-lightning_version': '1.8.6',\n"
+        "       'optimizer_states': [optimizer.state_dict()], 'model': model,\n"
+        "       'lr_schedulers': [{'lambda': None, 'last': [6e-4], 'big': 1 << 3000}],\n"
+        "       'callbacks': {Kind: {'best': torch.tensor(2.5), 'path': pathlib.Path('/')},\n"
+        "                     pathlib.Path: collections.defaultdict(list, {1: [2]})},\n"
+        "       'state_dict': state, 'loop': loop, 'pair': pair, 'set': {1, frozenset([2])},\n"
+        "       'hyper_parameters': argparse.Namespace(kind=Kind.LAST, evil=Evil()),\n"
+        "       'numpy': [np.float64(1), np.arange(3), np.dtype('f4'), np.random.get_state()],\n"
+        "       'torch': [torch.arange(3), torch.ones(2).half(), torch.Size([1]), torch.int8,\n"
+        "                 torch.device('cpu'), torch.zeros(2, 2).to_sparse()],\n"
+        "       'more': [b'\\xff', bytearray(3), 1j, slice(3), range(2), len, str.join,\n"
+        "                functools.partial(max, 1), collections.deque([1]), Ellipsis, -1 << 70]}\n"
+        "for protocol in 2, 3, 4, 5:\n"
+        "    to = sys.argv[1] + ('/%%d' %% protocol)\n"
+        "    os.makedirs(to)\n"
+        "    os.link(sys.argv[1] + '/config.json', to + '/config.json')\n"
+        "    torch.save(run, to + '/weights.ckpt', pickle_protocol=protocol)\n"
+        "E\n",
         folder, folder, folder);
     CHECK_INT(system(command), 0);
-    n = dnas_network_open(folder, DNAS_PRECISION_F32, &err);
-    CHECK_STR(err.msg, "");
-    if (n)
-        CHECK_STR(n->hash, golden->hash);
-    dnas_network_close(n);
+    for (int protocol = 2; protocol <= 5; protocol++) {
+        char *path = dnas_xasprintf("%s/%d", folder, protocol);
+
+        err.msg[0] = '\0';
+        n = dnas_network_open(path, DNAS_PRECISION_F32, &err);
+        CHECK_STR(err.msg, "");
+        if (n)
+            CHECK_STR(n->hash, golden->hash);
+        dnas_network_close(n);
+        free(path);
+    }
     dnas_network_close(golden);
     free(command);
-    command = dnas_xasprintf("rm -rf '%s'", folder);
+    command = dnas_xasprintf("[ ! -e '%s/evil' ] && rm -rf '%s'", folder, folder);
     CHECK_INT(system(command), 0);
     free(command);
     free(folder);
