@@ -65,6 +65,20 @@ test_from_another_model() {
     expect_ok train --arch esm --init m.safetensors --curriculum wsimclr:1 -o n.safetensors t.dnas
 }
 
+# Where the processor has such products, else refused.
+test_bf16() {
+    make_pairs
+    expect_ok train --init nt_tiny --curriculum wsimclr:1,mimix:1 -o f32.safetensors t.dnas
+    if train --init nt_tiny --curriculum wsimclr:1,mimix:1 --precision bf16 -o m.safetensors t.dnas 2>err; then
+        ! cmp -s f32.safetensors m.safetensors || fail "bf16 gives the bytes of f32"
+        expect_ok dnas-embed -q --precision bf16 -m m.safetensors pairs.fa -o e.dnas
+    else
+        grep -q 'has no products of bf16; use --precision f32' err || fail "says $(cat err)"
+        expect_sentence 2 'has no products of bf16; use --precision f32' \
+            dnas-embed --precision bf16 -m nt_tiny pairs.fa -o e.dnas
+    fi
+}
+
 test_what_it_refuses() {
     make_pairs
     expect_sentence 1 '--arch esm: 3 heads do not get an even number each of 9 channels' \
