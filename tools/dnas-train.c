@@ -228,6 +228,7 @@ static int check(struct train *t, int n_paths, struct dnas_err *err)
 {
     if (t->arch >= ARCH_BERT || t->cli.init)
         return check_net(t, n_paths, err);
+    dnas_train_net_unlisten();
     if (!t->common.output && isatty(STDOUT_FILENO)) {
         dnas_msg_error("standard output is a terminal: redirect it, use -o FILE");
         return 1;
@@ -326,6 +327,7 @@ int main(int argc, char **argv)
     char **paths;
     int n_paths, status;
 
+    dnas_train_net_listen();
     dnas_start(argv);
     status = dnas_opt_parse(&tool, &t.common, argc, argv, &paths, &n_paths);
     if (status < 0)
