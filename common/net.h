@@ -111,6 +111,11 @@ struct dnas_tape {
     const struct dnas_net *net;
     uint64_t flop; /* operations of the matrix products and of mixing along the sequence that ran
                       so far, a multiplication and an addition being two */
+    size_t max_T;
+    bool with_backward;
+    float *x;            /* [L + 1][max_T,C] inputs of the layers; without backward one */
+    void *kept;          /* [L] the backbone's: of each layer what backward needs */
+    char *memory;        /* of x and of the backbone's arrays */
     uint16_t *narrow[2]; /* tape.c's */
 };
 struct dnas_tape *dnas_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward);
