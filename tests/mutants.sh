@@ -36,7 +36,7 @@ program_of() { # program_of TEST: what make builds for it; a script needs the to
     esac
 }
 build() { # build TEST...
-    local name targets=()
+    local name targets=("$BUILD/tests/faults/faults.so")
     for name in "$@"; do targets+=("$(program_of "$name")"); done
     make -j"$JOBS" BUILD="$BUILD" CFLAGS=-O1 "${targets[@]}" >"$dir/build.log" 2>&1
 }

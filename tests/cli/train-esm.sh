@@ -10,27 +10,8 @@
 # 60 pairs of three species of different composition; the last 12 are for validation.
 make_pairs() {
     cp -r "$DATA"/golden/nt_tiny .
-    awk 'BEGIN {
-        x = 7
-        split("AACGT ACCGGG ACGTTT", mix, " ")
-        print "id\tseq_a\tseq_b\tsplit\tlabel"
-        for (i = 1; i <= 60; i++) {
-            m = mix[i % 3 + 1]
-            printf "p%d", i
-            for (k = 0; k < 2; k++) {
-                s = ""
-                n = 60 + i % 7 * 9
-                for (l = 0; l < n; l++) {
-                    x = (x * 16807) % 2147483647
-                    s = s substr(m, int(x / 16) % length(m) + 1, 1)
-                }
-                printf "\t%s", s
-            }
-            print "\t" (i > 48) "\tspecies" i % 3
-        }
-    }' >pairs.tsv
+    random_pairs 60 3 12
     dnas-view --from-tsv pairs.tsv -o pairs.dnas &&
-        awk -F '\t' 'NR > 1 { print ">" NR " label=" $5 "\n" $2 $3 }' pairs.tsv >pairs.fa &&
         dnas-tokenize -q -T nt_tiny pairs.dnas -o t.dnas || fail "no pairs"
 }
 train() { # train ARGUMENTS...
