@@ -78,6 +78,7 @@ struct dnas_backbone {
     /* 0, or -1 with a sentence for a shape that it cannot have; NULL: any that divides. */
     int (*check_shape)(const struct dnas_shape *shape, struct dnas_err *err);
     const char *mlm_prefix; /* of its tensors beside a head for masked tokens; NULL: it has none */
+    const char *const *mlm_head; /* the names of that head, as in `head` */
     /* A new net of this shape, laid out by dnas_net_lay_out; like: an opened
      * network that has further settings, or NULL.  NULL: it cannot be trained. */
     struct dnas_net *(*net_new)(const struct dnas_shape *shape, const struct dnas_network *like,

@@ -41,9 +41,8 @@ static struct dnas_layout_tensor of_head(const char *name, size_t rows, size_t c
 
 static void add_heads(struct dnas_net *net)
 {
+    const char *const *name = net->backbone->mlm_head;
     size_t C = net->shape.C;
-#define PREDICT "cls.predictions."
-#define TRANSFORM PREDICT "transform."
 
     if (net->heads.P > 0) {
         add_tensor(net, of_head("head.0.weight", C, C, DNAS_ROLE_MATRIX, &net->head0),
@@ -53,11 +52,11 @@ static void add_heads(struct dnas_net *net)
     }
     if (net->heads.mlm) {
         const struct dnas_layout_tensor mlm[N_MLM] = {
-            of_head(TRANSFORM "dense.weight", C, C, DNAS_ROLE_MATRIX, &net->mlm_dense_w),
-            of_head(TRANSFORM "dense.bias", C, 0, DNAS_ROLE_BIAS, &net->mlm_dense_b),
-            of_head(TRANSFORM "LayerNorm.weight", C, 0, DNAS_ROLE_NORM, &net->mlm_norm_w),
-            of_head(TRANSFORM "LayerNorm.bias", C, 0, DNAS_ROLE_NORM, &net->mlm_norm_b),
-            of_head(PREDICT "decoder.bias", net->shape.V, 0, DNAS_ROLE_BIAS, &net->mlm_bias),
+            of_head(name[0], C, C, DNAS_ROLE_MATRIX, &net->mlm_dense_w),
+            of_head(name[1], C, 0, DNAS_ROLE_BIAS, &net->mlm_dense_b),
+            of_head(name[2], C, 0, DNAS_ROLE_NORM, &net->mlm_norm_w),
+            of_head(name[3], C, 0, DNAS_ROLE_NORM, &net->mlm_norm_b),
+            of_head(name[5], net->shape.V, 0, DNAS_ROLE_BIAS, &net->mlm_bias),
         };
 
         for (size_t i = 0; i < N_MLM; i++)
@@ -65,11 +64,12 @@ static void add_heads(struct dnas_net *net)
     }
 }
 
-void dnas_net_lay_out(struct dnas_net *net, const struct dnas_shape *shape,
-                      const struct dnas_net_heads *heads, size_t n,
+void dnas_net_lay_out(struct dnas_net *net, const struct dnas_backbone *backbone,
+                      const struct dnas_shape *shape, const struct dnas_net_heads *heads, size_t n,
                       void (*tensor)(struct dnas_layout_tensor *out, struct dnas_net *net,
                                      size_t i))
 {
+    net->backbone = backbone;
     net->shape = *shape;
     net->heads = *heads;
     net->tensors = dnas_xzalloc(n + 2 + N_MLM, sizeof(*net->tensors));
@@ -91,10 +91,7 @@ void dnas_net_lay_out(struct dnas_net *net, const struct dnas_shape *shape,
 struct dnas_net *dnas_net_new(const struct dnas_backbone *backbone, const struct dnas_shape *shape,
                               const struct dnas_network *like, const struct dnas_net_heads *heads)
 {
-    struct dnas_net *net = backbone->net_new(shape, like, heads);
-
-    net->backbone = backbone;
-    return net;
+    return backbone->net_new(shape, like, heads);
 }
 
 void dnas_net_free(struct dnas_net *net)

@@ -54,7 +54,7 @@ extern const char *const dnas_optimizers[],
     {0, "inner", "N", DNAS_OPT_INT, &(c).inner, 1, 262144, NULL,                                   \
      "net: the width of its feed-forward part [4 times --width]"},                                 \
     {0, "curriculum", "LIST", DNAS_OPT_TEXT, &(c).curriculum, 0, 0, NULL,                          \
-     "net: epochs of wsimclr, mimix, imix, supcon and, for bert, mlm"},                            \
+     "net: epochs of wsimclr, mimix, imix, supcon and, not for hyena, mlm"},                       \
     {'b', "batch", "PAIRS", DNAS_OPT_INT, &(c).batch, 1, 65536, NULL, "net: pairs a step"},        \
     {0, "max-tokens", "N", DNAS_OPT_INT, &(c).max_tokens, 1, 1048576, NULL,                        \
      "net: cut sequences after N tokens"},                                                         \
@@ -80,7 +80,7 @@ extern const char *const dnas_optimizers[],
     {0, "mix-group", "PAIRS", DNAS_OPT_INT, &(c).mix_group, 0, 65536, NULL,                        \
      "net: mix among so many pairs only; 0: all that a process has"},                              \
     {0, "mask-rate", "RATE", DNAS_OPT_REAL, &(c).mask_rate, 0.001, 0.9, NULL,                      \
-     "bert: the share of tokens that mlm masks"},                                                  \
+     "bert, esm: the share of tokens that mlm masks"},                                             \
     {0, "projection", "N", DNAS_OPT_INT, &(c).projection, 1, 65536, NULL,                          \
      "net: outputs of the contrastive head"},                                                      \
     {0, "freeze", "N", DNAS_OPT_INT, &(c).freeze, 0, 1001, NULL,                                   \

@@ -46,6 +46,20 @@ test_from_another_model() {
     expect_ok train --arch esm --init m.safetensors --curriculum wsimclr:1 -o n.safetensors t.dnas
 }
 
+test_masked_tokens() {
+    make_pairs
+    expect_ok train --arch esm -T nt_tiny --layers 2 --width 16 --heads 2 --curriculum mlm:6 --log log.tsv --save-hf hf \
+        -o m.safetensors t.dnas
+    awk -F '\t' 'NR == 2 { first = $3 } { last = $3 } END { exit !(last > 0 && last < first) }' log.tsv ||
+        fail "the validation loss did not fall: $(cat log.tsv)"
+    expect_ok dnas-embed -q --no-pg --logits -m m.safetensors pairs.fa -o e.dnas
+    expect_ok dnas-embed -q --no-pg --logits -m hf pairs.fa -o hf.dnas
+    expect_same e.dnas hf.dnas
+    grep -q 'EsmForMaskedLM' hf/config.json || fail "the config: $(cat hf/config.json)"
+    expect_ok train --init m.safetensors --curriculum wsimclr:1 -o n.safetensors t.dnas
+    expect_ok dnas-embed -q -m n.safetensors pairs.fa -o n.dnas
+}
+
 # Where the processor has such products, else refused.
 test_bf16() {
     make_pairs
@@ -66,8 +80,6 @@ test_what_it_refuses() {
         train --arch esm -T nt_tiny --width 9 --heads 3 -o m.safetensors t.dnas
     expect_sentence 1 '--arch esm: 6 channels are no multiple of 4' \
         train --arch esm -T nt_tiny --width 6 --heads 1 -o m.safetensors t.dnas
-    expect_sentence 1 '--arch esm has no head for masked tokens: leave mlm out' \
-        train --arch esm -T nt_tiny --width 8 --heads 1 --curriculum mlm:1 -o m.safetensors t.dnas
     expect_sentence 1 'nt_tiny: is a network of --arch esm' \
         train --arch bert --init nt_tiny -o m.safetensors t.dnas
     expect_sentence 1 't.dnas: was made by another tokenizer than nt' \
