@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/carve.h"
 #include "common/layout.h"
 #include "common/net.h"
 #include "common/network.h"
@@ -20,6 +21,26 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* A sequence through a network that is trained. */
+struct dnas_tape_functions {
+    size_t size;      /* of the backbone's struct, which begins with struct dnas_tape */
+    size_t kept_size; /* of what it keeps of a layer */
+    /* Hands out its arrays and those of t->kept ([L], without backward the first alone), for
+     * t->max_T; called twice, with c->base NULL to count. */
+    void (*carve)(struct dnas_tape *t, struct dnas_carving *c);
+    size_t (*n_slots)(const struct dnas_net *net);
+    /* Those of net.h. */
+    void (*embed)(struct dnas_tape *t, const uint16_t *ids, size_t T,
+                  const struct dnas_dropout *chance);
+    const float *(*forward)(struct dnas_tape *t, size_t from, size_t to, size_t T,
+                            const struct dnas_dropout *chance);
+    void (*backward)(struct dnas_tape *t, float *dx, size_t from, size_t to, size_t T,
+                     const struct dnas_dropout *chance, const struct dnas_net_order *order);
+    void (*backward_embed)(struct dnas_tape *t, float *dx, const uint16_t *ids, size_t T,
+                           bool freeze_first, const struct dnas_dropout *chance,
+                           const struct dnas_net_order *order);
+};
 
 struct dnas_backbone {
     const char *name;           /* of --arch: "bert" */
@@ -57,6 +78,7 @@ struct dnas_backbone {
     /* 0, or -1 with a sentence for a shape that it cannot have; NULL: any that divides. */
     int (*check_shape)(const struct dnas_shape *shape, struct dnas_err *err);
     const char *mlm_prefix; /* of its tensors beside a head for masked tokens; NULL: it has none */
+    const char *const *mlm_head; /* the names of that head, as in `head` */
     /* A new net of this shape, laid out by dnas_net_lay_out; like: an opened
      * network that has further settings, or NULL.  NULL: it cannot be trained. */
     struct dnas_net *(*net_new)(const struct dnas_shape *shape, const struct dnas_network *like,
@@ -67,22 +89,7 @@ struct dnas_backbone {
     void (*net_release)(struct dnas_net *net);
     /* What parse reads: config.json, to be freed with json_decref. */
     json_t *(*config)(const struct dnas_net *net);
-    size_t (*n_slots)(const struct dnas_net *net);
-
-    /* The functions of net.h of these names. */
-    uint64_t (*tape_bytes)(const struct dnas_net *net, size_t max_T, bool with_backward);
-    struct dnas_tape *(*tape_new)(const struct dnas_net *net, size_t max_T, bool with_backward);
-    void (*tape_free)(struct dnas_tape *t);
-    void (*embed)(struct dnas_tape *t, const uint16_t *ids, size_t T,
-                  const struct dnas_dropout *chance);
-    float *(*input)(struct dnas_tape *t, size_t l);
-    const float *(*tape_forward)(struct dnas_tape *t, size_t from, size_t to, size_t T,
-                                 const struct dnas_dropout *chance);
-    void (*backward)(struct dnas_tape *t, float *dx, size_t from, size_t to, size_t T,
-                     const struct dnas_dropout *chance, const struct dnas_net_order *order);
-    void (*backward_embed)(struct dnas_tape *t, float *dx, const uint16_t *ids, size_t T,
-                           bool freeze_first, const struct dnas_dropout *chance,
-                           const struct dnas_net_order *order);
+    const struct dnas_tape_functions *tape;
 };
 
 /* All of them, NULL at the end. */

@@ -251,6 +251,14 @@ uint64_t dnas_bert_n_scores(const struct dnas_network_run *run)
 
 static const char *const surplus[] = {"pooler.dense.", "cls.predictions.", NULL};
 
+#define PREDICT "cls.predictions."
+static const char *const mlm_head[DNAS_HEAD_TENSORS] = {PREDICT "transform.dense.weight",
+                                                        PREDICT "transform.dense.bias",
+                                                        PREDICT "transform.LayerNorm.weight",
+                                                        PREDICT "transform.LayerNorm.bias",
+                                                        PREDICT "decoder.weight",
+                                                        PREDICT "decoder.bias"};
+
 const struct dnas_backbone dnas_bert = {
     .name = "bert",
     .model_type = "bert",
@@ -265,16 +273,9 @@ const struct dnas_backbone dnas_bert = {
     .run_free = run_free,
     .forward = forward,
     .mlm_prefix = "bert.",
+    .mlm_head = mlm_head,
     .net_new = dnas_bert_net_new,
     .net_release = dnas_bert_net_release,
     .config = dnas_bert_net_config,
-    .n_slots = dnas_bert_net_n_slots,
-    .tape_bytes = dnas_bert_tape_bytes,
-    .tape_new = dnas_bert_tape_new,
-    .tape_free = dnas_bert_tape_free,
-    .embed = dnas_bert_tape_embed,
-    .input = dnas_bert_tape_input,
-    .tape_forward = dnas_bert_tape_forward,
-    .backward = dnas_bert_tape_backward,
-    .backward_embed = dnas_bert_tape_backward_embed,
+    .tape = &dnas_bert_tape,
 };

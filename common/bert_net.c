@@ -26,7 +26,7 @@ struct dnas_net *dnas_bert_net_new(const struct dnas_shape *shape, const struct 
 
     (void)like; /* its shape says all */
     b->view.layers = dnas_xzalloc(shape->L, sizeof(*b->view.layers));
-    dnas_net_lay_out(&b->net, shape, heads, dnas_bert_n_tensors(shape), tensor);
+    dnas_net_lay_out(&b->net, &dnas_bert, shape, heads, dnas_bert_n_tensors(shape), tensor);
     b->slopes = dnas_xalloc(shape->H, sizeof(*b->slopes));
     dnas_bert_slopes(b->slopes, shape->H);
     return &b->net;

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+#include "common/backbone.h"
 #include "common/bert_layout.h"
 #include "common/net.h"
 
@@ -28,22 +29,9 @@ struct dnas_net *dnas_bert_net_new(const struct dnas_shape *shape, const struct 
                                    const struct dnas_net_heads *heads);
 void dnas_bert_net_release(struct dnas_net *net);
 json_t *dnas_bert_net_config(const struct dnas_net *net);
-size_t dnas_bert_net_n_slots(const struct dnas_net *net);
 
 /* With backward a tape takes about (8 C + 2 F) L floats a token. */
-uint64_t dnas_bert_tape_bytes(const struct dnas_net *net, size_t max_T, bool with_backward);
-struct dnas_tape *dnas_bert_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward);
-void dnas_bert_tape_free(struct dnas_tape *tape);
-void dnas_bert_tape_embed(struct dnas_tape *tape, const uint16_t *ids, size_t T,
-                          const struct dnas_dropout *chance);
-float *dnas_bert_tape_input(struct dnas_tape *tape, size_t l);
-const float *dnas_bert_tape_forward(struct dnas_tape *tape, size_t from, size_t to, size_t T,
-                                    const struct dnas_dropout *chance);
-void dnas_bert_tape_backward(struct dnas_tape *tape, float *dx, size_t from, size_t to, size_t T,
-                             const struct dnas_dropout *chance, const struct dnas_net_order *order);
-void dnas_bert_tape_backward_embed(struct dnas_tape *tape, float *dx, const uint16_t *ids, size_t T,
-                                   bool freeze_first, const struct dnas_dropout *chance,
-                                   const struct dnas_net_order *order);
+extern const struct dnas_tape_functions dnas_bert_tape;
 
 #ifdef __cplusplus
 }

@@ -34,21 +34,21 @@ struct kept {
 struct tape {
     struct dnas_tape base;
     const struct dnas_bert_net *bert;
-    size_t max_T;
-    bool with_backward;
-    float *x;             /* [L + 1][max_T,C] inputs of the layers; without backward one */
-    struct kept *kept;    /* [L]; without backward one */
     float *gated;         /* [max_T,F] */
     float *scratch;       /* attention's */
     float *mean0, *rstd0; /* [max_T] of the embedding's layer norm */
     float *d_sum;         /* [max_T,C] */
     float *d_middle;      /* [max_T,C] */
     float *d_wide;        /* [max_T, 3C or 2F] */
-    char *memory;
 };
 
 /* The places where dropout acts, for its counters. */
 enum place { PLACE_EMBEDDING, PLACE_OUT, PLACE_GATED };
+
+static struct tape *tape_of(struct dnas_tape *tape)
+{
+    return (struct tape *)tape;
+}
 
 /* ---- memory ---- */
 
@@ -71,82 +71,35 @@ static void carve_layer(struct kept *k, struct dnas_carving *c, const struct dna
     k->wide = dnas_carve(c, T * 2 * s->F, f);
 }
 
-static void carve_tape(struct tape *t, struct kept *kept, struct dnas_carving *c,
-                       const struct dnas_shape *s, size_t T, bool with_backward)
+static void carve_tape(struct dnas_tape *tape, struct dnas_carving *c)
 {
-    size_t f = sizeof(float), attention = dnas_cpu_attention_scratch(T, s->C / s->H);
+    struct tape *t = tape_of(tape);
+    const struct dnas_shape *s = &tape->net->shape;
+    struct kept *kept = tape->kept;
+    size_t f = sizeof(float), T = tape->max_T;
+    size_t attention = dnas_cpu_attention_scratch(T, s->C / s->H);
 
-    if (with_backward && attention < dnas_cpu_attention_bwd_scratch())
+    t->bert = dnas_bert_net_of(tape->net);
+    if (tape->with_backward && attention < dnas_cpu_attention_bwd_scratch())
         attention = dnas_cpu_attention_bwd_scratch();
-    t->x = dnas_carve(c, (with_backward ? s->L + 1 : 1) * (uint64_t)T * s->C, f);
-    for (size_t l = 0; l < (with_backward ? s->L : 1); l++)
+    for (size_t l = 0; l < (tape->with_backward ? s->L : 1); l++)
         carve_layer(&kept[l], c, s, T);
     t->gated = dnas_carve(c, T * s->F, f);
     t->scratch = dnas_carve(c, attention, f);
     t->mean0 = dnas_carve(c, T, f);
     t->rstd0 = dnas_carve(c, T, f);
-    if (!with_backward)
+    if (!tape->with_backward)
         return;
     t->d_sum = dnas_carve(c, T * s->C, f);
     t->d_middle = dnas_carve(c, T * s->C, f);
     t->d_wide = dnas_carve(c, T * (3 * s->C > 2 * s->F ? 3 * s->C : 2 * s->F), f);
 }
 
-uint64_t dnas_bert_tape_bytes(const struct dnas_net *net, size_t max_T, bool with_backward)
-{
-    const struct dnas_shape *s = &net->shape;
-    struct tape tape = {.max_T = 0};
-    struct kept *kept = dnas_xzalloc(s->L, sizeof(*kept));
-    struct dnas_carving c = {NULL, 0};
-
-    carve_tape(&tape, kept, &c, s, max_T, with_backward);
-    free(kept);
-    return c.used;
-}
-
-struct dnas_tape *dnas_bert_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward)
-{
-    struct tape *t = dnas_xzalloc(1, sizeof(*t));
-    struct dnas_carving c = {NULL, 0};
-
-    t->bert = dnas_bert_net_of(net);
-    t->max_T = max_T;
-    t->with_backward = with_backward;
-    t->kept = dnas_xzalloc(net->shape.L, sizeof(*t->kept));
-    t->memory = dnas_xalloc64(dnas_bert_tape_bytes(net, max_T, with_backward), 1);
-    c.base = t->memory;
-    carve_tape(t, t->kept, &c, &net->shape, max_T, with_backward);
-    return &t->base;
-}
-
-static struct tape *tape_of(struct dnas_tape *tape)
-{
-    return (struct tape *)tape;
-}
-
-void dnas_bert_tape_free(struct dnas_tape *tape)
-{
-    struct tape *t = tape_of(tape);
-
-    free(t->memory);
-    free(t->kept);
-    free(t);
-}
-
-/* Where the input of layer l is. */
-static float *input(struct tape *t, size_t l)
-{
-    return t->with_backward ? t->x + l * t->max_T * t->base.net->shape.C : t->x;
-}
-
-float *dnas_bert_tape_input(struct dnas_tape *tape, size_t l)
-{
-    return input(tape_of(tape), l);
-}
-
 static struct kept *kept_of(struct tape *t, size_t l)
 {
-    return &t->kept[t->with_backward ? l : 0];
+    struct kept *kept = t->base.kept;
+
+    return &kept[t->base.with_backward ? l : 0];
 }
 
 /* ---- forward ---- */
@@ -154,29 +107,17 @@ static struct kept *kept_of(struct tape *t, size_t l)
 static void drop_out(float *x, size_t n, size_t layer, enum place place,
                      const struct dnas_dropout *chance)
 {
-    const uint32_t site = (uint32_t)(3 * layer + (size_t)place);
-    const uint32_t key[2] = {(uint32_t)chance->seed, (uint32_t)(chance->seed >> 32)};
-    const uint32_t counter[3] = {chance->step, chance->row, DNAS_RNG_DROPOUT + (site << 16)};
-
-    if (chance->drop > 0)
-        dnas_cpu_dropout(x, n, chance->drop, counter, key);
+    dnas_tape_drop_out(x, n, 3 * layer + (size_t)place, chance);
 }
 
-static void check_length(const struct tape *t, size_t T)
-{
-    if (T > t->max_T)
-        DNAS_BUG("%zu tokens on a tape for %zu", T, t->max_T);
-}
-
-void dnas_bert_tape_embed(struct dnas_tape *tape, const uint16_t *ids, size_t T,
-                          const struct dnas_dropout *chance)
+static void embed(struct dnas_tape *tape, const uint16_t *ids, size_t T,
+                  const struct dnas_dropout *chance)
 {
     struct tape *t = tape_of(tape);
     const struct dnas_shape *s = &t->base.net->shape;
     const struct dnas_bert_weights *w = &t->bert->view;
-    float *x = input(t, 0);
+    float *x = dnas_tape_input(&t->base, 0);
 
-    check_length(t, T);
     dnas_cpu_embedding_fwd(x, ids, w->words, w->types, T, s->V, s->C);
     dnas_cpu_layernorm_fwd(x, t->mean0, t->rstd0, x, NULL, w->norm_w, w->norm_b, T, s->C, s->eps);
     drop_out(x, T * s->C, 0, PLACE_EMBEDDING, chance);
@@ -232,16 +173,16 @@ static void feed_forward(struct tape *t, float *out, size_t l, size_t T,
                            s->eps);
 }
 
-const float *dnas_bert_tape_forward(struct dnas_tape *tape, size_t from, size_t to, size_t T,
-                                    const struct dnas_dropout *chance)
+static const float *forward(struct dnas_tape *tape, size_t from, size_t to, size_t T,
+                            const struct dnas_dropout *chance)
 {
     struct tape *t = tape_of(tape);
-    check_length(t, T);
+
     for (size_t l = from; l < to; l++) {
-        attend(t, input(t, l), l, T, chance);
-        feed_forward(t, input(t, l + 1), l, T, chance);
+        attend(t, dnas_tape_input(&t->base, l), l, T, chance);
+        feed_forward(t, dnas_tape_input(&t->base, l + 1), l, T, chance);
     }
-    return input(t, to);
+    return dnas_tape_input(&t->base, to);
 }
 
 /* ---- backward ---- */
@@ -249,17 +190,9 @@ const float *dnas_bert_tape_forward(struct dnas_tape *tape, size_t from, size_t 
 /* Slots of dnas_turns: four a layer, then the embedding. */
 enum part { PART_DOWN, PART_GATED, PART_OUT, PART_QKV, N_PARTS };
 
-size_t dnas_bert_net_n_slots(const struct dnas_net *net)
+static size_t n_slots(const struct dnas_net *net)
 {
     return N_PARTS * net->shape.L + 1;
-}
-
-static void add_norm(const struct dnas_net *net, const float *w, const float *bias,
-                     const float *dout, const float *x, const float *mean, const float *rstd,
-                     size_t N)
-{
-    dnas_cpu_layernorm_bwd_weight(dnas_net_grad(net, w), dnas_net_grad(net, bias), dout, x, mean,
-                                  rstd, N, net->shape.C);
 }
 
 /* From dx, of the layer's result, d_middle. */
@@ -274,7 +207,7 @@ static void feed_backward(struct tape *t, const float *dx, size_t l, size_t T,
     dnas_cpu_layernorm_bwd(t->d_sum, dx, k->sum2, k->mean2, k->rstd2, w->norm2_w, T, C);
     gate(t, k, l, T, chance);
     dnas_net_wait(order, slot + PART_DOWN);
-    add_norm(net, w->norm2_w, w->norm2_b, dx, k->sum2, k->mean2, k->rstd2, T);
+    dnas_tape_norm_bwd_weight(&t->base, w->norm2_w, w->norm2_b, dx, k->sum2, k->mean2, k->rstd2, T);
     dnas_tape_product_bwd_weight(&t->base, w->down_w, w->down_b, t->d_sum, t->gated, T, C, F);
     dnas_net_pass(order, slot + PART_DOWN);
 
@@ -301,7 +234,8 @@ static void attend_backward(struct tape *t, float *dx, const float *x, size_t l,
 
     dnas_cpu_layernorm_bwd(t->d_sum, t->d_middle, k->sum1, k->mean1, k->rstd1, w->norm1_w, T, C);
     dnas_net_wait(order, slot + PART_OUT);
-    add_norm(net, w->norm1_w, w->norm1_b, t->d_middle, k->sum1, k->mean1, k->rstd1, T);
+    dnas_tape_norm_bwd_weight(&t->base, w->norm1_w, w->norm1_b, t->d_middle, k->sum1, k->mean1,
+                              k->rstd1, T);
     memcpy(d_out, t->d_sum, T * C * sizeof(*d_out));
     drop_out(d_out, T * C, l, PLACE_OUT, chance);
     dnas_tape_product_bwd_weight(&t->base, w->out_w, w->out_b, d_out, k->mixed, T, C, C);
@@ -319,21 +253,20 @@ static void attend_backward(struct tape *t, float *dx, const float *x, size_t l,
     dnas_tape_product_bwd(&t->base, dx, d_qkv, w->qkv_w, t->d_sum, T, 3 * C, C);
 }
 
-void dnas_bert_tape_backward(struct dnas_tape *tape, float *dx, size_t from, size_t to, size_t T,
-                             const struct dnas_dropout *chance, const struct dnas_net_order *order)
+static void backward(struct dnas_tape *tape, float *dx, size_t from, size_t to, size_t T,
+                     const struct dnas_dropout *chance, const struct dnas_net_order *order)
 {
     struct tape *t = tape_of(tape);
-    if (!t->with_backward)
-        DNAS_BUG("a tape without backward");
+
     for (size_t l = to; l-- > from;) {
         feed_backward(t, dx, l, T, chance, order);
-        attend_backward(t, dx, input(t, l), l, T, chance, order);
+        attend_backward(t, dx, dnas_tape_input(&t->base, l), l, T, chance, order);
     }
 }
 
-void dnas_bert_tape_backward_embed(struct dnas_tape *tape, float *dx, const uint16_t *ids, size_t T,
-                                   bool freeze_first, const struct dnas_dropout *chance,
-                                   const struct dnas_net_order *order)
+static void backward_embed(struct dnas_tape *tape, float *dx, const uint16_t *ids, size_t T,
+                           bool freeze_first, const struct dnas_dropout *chance,
+                           const struct dnas_net_order *order)
 {
     struct tape *t = tape_of(tape);
     const struct dnas_net *net = t->base.net;
@@ -345,10 +278,21 @@ void dnas_bert_tape_backward_embed(struct dnas_tape *tape, float *dx, const uint
     dnas_cpu_embedding_fwd(sum, ids, w->words, w->types, T, s->V, s->C);
     dnas_cpu_layernorm_bwd(t->d_sum, dx, sum, t->mean0, t->rstd0, w->norm_w, T, s->C);
     dnas_net_wait(order, N_PARTS * s->L);
-    add_norm(net, w->norm_w, w->norm_b, dx, sum, t->mean0, t->rstd0, T);
+    dnas_tape_norm_bwd_weight(&t->base, w->norm_w, w->norm_b, dx, sum, t->mean0, t->rstd0, T);
     dnas_cpu_embedding_bwd(d_words, t->d_sum, ids, T, s->V, s->C);
     if (freeze_first)
         memset(d_words, 0, s->C * sizeof(*d_words));
     dnas_cpu_columns_sum(dnas_net_grad(net, w->types), t->d_sum, T, s->C);
     dnas_net_pass(order, N_PARTS * s->L);
 }
+
+const struct dnas_tape_functions dnas_bert_tape = {
+    .size = sizeof(struct tape),
+    .kept_size = sizeof(struct kept),
+    .carve = carve_tape,
+    .n_slots = n_slots,
+    .embed = embed,
+    .forward = forward,
+    .backward = backward,
+    .backward_embed = backward_embed,
+};

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "common/esm.h"
 #include "common/xmem.h"
 
 const struct dnas_esm_net *dnas_esm_net_of(const struct dnas_net *net)
@@ -27,7 +28,7 @@ struct dnas_net *dnas_esm_net_new(const struct dnas_shape *shape, const struct d
 
     (void)like; /* its shape says all */
     e->view.layers = dnas_xzalloc(shape->L, sizeof(*e->view.layers));
-    dnas_net_lay_out(&e->net, shape, heads, dnas_esm_n_tensors(shape), tensor);
+    dnas_net_lay_out(&e->net, &dnas_esm, shape, heads, dnas_esm_n_tensors(shape), tensor);
     if (e->view.layers[0].value_w != e->view.layers[0].query_w + 2 * C * C)
         DNAS_BUG("matrices of %zu channels lie apart", C);
     return &e->net;
@@ -43,13 +44,13 @@ json_t *dnas_esm_net_config(const struct dnas_net *net)
 {
     const struct dnas_shape *s = &net->shape;
 
-    return json_pack("{s:[s],s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:b,s:b,s:b,s:b,s:I,s:I,s:s}",
-                     "architectures", "EsmModel", "model_type", "esm", "position_embedding_type",
-                     "rotary", "num_hidden_layers", (json_int_t)s->L, "hidden_size",
-                     (json_int_t)s->C, "num_attention_heads", (json_int_t)s->H, "intermediate_size",
-                     (json_int_t)s->F, "vocab_size", (json_int_t)s->V, "layer_norm_eps",
-                     (double)s->eps, "hidden_dropout_prob", 0.0, "attention_probs_dropout_prob",
-                     0.0, "emb_layer_norm_before", 0, "token_dropout", 0, "add_bias_fnn", 0,
-                     "tie_word_embeddings", 0, "pad_token_id", (json_int_t)1, "mask_token_id",
-                     (json_int_t)2, "torch_dtype", "float32");
+    return json_pack(
+        "{s:[s],s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:b,s:b,s:b,s:b,s:I,s:I,s:s}",
+        "architectures", net->heads.mlm ? "EsmForMaskedLM" : "EsmModel", "model_type", "esm",
+        "position_embedding_type", "rotary", "num_hidden_layers", (json_int_t)s->L, "hidden_size",
+        (json_int_t)s->C, "num_attention_heads", (json_int_t)s->H, "intermediate_size",
+        (json_int_t)s->F, "vocab_size", (json_int_t)s->V, "layer_norm_eps", (double)s->eps,
+        "hidden_dropout_prob", 0.0, "attention_probs_dropout_prob", 0.0, "emb_layer_norm_before", 0,
+        "token_dropout", 0, "add_bias_fnn", 0, "tie_word_embeddings", (int)net->heads.mlm,
+        "pad_token_id", (json_int_t)1, "mask_token_id", (json_int_t)2, "torch_dtype", "float32");
 }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/carve.h"
 #include "common/esm.h"
 #include "common/rng.h"
 #include "common/tape.h"
@@ -33,10 +34,6 @@ struct kept {
 struct tape {
     struct dnas_tape base;
     const struct dnas_esm_net *esm;
-    size_t max_T;
-    bool with_backward;
-    float *x;           /* [L + 1][max_T,C] inputs of the layers; without backward one */
-    struct kept *kept;  /* [L]; without backward one */
     float *normed;      /* [max_T,C]  of either half */
     float *gated;       /* [max_T,F] */
     float *turns;       /* [max_T,C/H] */
@@ -46,121 +43,68 @@ struct tape {
     float *d_sum;       /* [max_T,C] */
     float *d_half;      /* [max_T,C] */
     float *d_wide;      /* [max_T, 3C or 2F] */
-    char *memory;
 };
 
 /* The places where dropout acts, for its counters. */
 enum place { PLACE_OUT, PLACE_DOWN };
-
-/* ---- memory ---- */
-
-/* Hands out parts of one block; with base NULL it only counts. */
-struct carving {
-    char *base;
-    uint64_t used;
-};
-
-static float *carve(struct carving *c, uint64_t n)
-{
-    float *p = c->base ? (float *)(void *)(c->base + c->used) : NULL;
-
-    c->used += (n * sizeof(*p) + 63) / 64 * 64;
-    return p;
-}
-
-static void carve_layer(struct kept *k, struct carving *c, const struct dnas_shape *s, size_t T)
-{
-    k->qkv = carve(c, T * 3 * s->C);
-    k->mixed = carve(c, T * s->C);
-    k->lse = carve(c, s->H * T);
-    k->middle = carve(c, T * s->C);
-    k->mean1 = carve(c, T);
-    k->rstd1 = carve(c, T);
-    k->mean2 = carve(c, T);
-    k->rstd2 = carve(c, T);
-    k->wide = carve(c, T * 2 * s->F);
-}
-
-static void carve_tape(struct tape *t, struct kept *kept, struct carving *c,
-                       const struct dnas_shape *s, size_t T, bool with_backward)
-{
-    size_t attention = dnas_cpu_attention_scratch(T, s->C / s->H);
-
-    if (with_backward && attention < dnas_cpu_attention_bwd_scratch())
-        attention = dnas_cpu_attention_bwd_scratch();
-    t->x = carve(c, (with_backward ? s->L + 1 : 1) * (uint64_t)T * s->C);
-    for (size_t l = 0; l < (with_backward ? s->L : 1); l++)
-        carve_layer(&kept[l], c, s, T);
-    t->normed = carve(c, T * s->C);
-    t->gated = carve(c, T * s->F);
-    t->turns = carve(c, T * (s->C / s->H));
-    t->scratch = carve(c, attention);
-    t->last = carve(c, T * s->C);
-    t->mean = carve(c, T);
-    t->rstd = carve(c, T);
-    if (!with_backward)
-        return;
-    t->d_sum = carve(c, T * s->C);
-    t->d_half = carve(c, T * s->C);
-    t->d_wide = carve(c, T * (3 * s->C > 2 * s->F ? 3 * s->C : 2 * s->F));
-}
-
-uint64_t dnas_esm_tape_bytes(const struct dnas_net *net, size_t max_T, bool with_backward)
-{
-    struct tape tape = {.max_T = 0};
-    struct kept *kept = dnas_xzalloc(net->shape.L, sizeof(*kept));
-    struct carving c = {NULL, 0};
-
-    carve_tape(&tape, kept, &c, &net->shape, max_T, with_backward);
-    free(kept);
-    return c.used;
-}
-
-struct dnas_tape *dnas_esm_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward)
-{
-    const struct dnas_shape *s = &net->shape;
-    struct tape *t = dnas_xzalloc(1, sizeof(*t));
-    struct carving c = {NULL, 0};
-
-    t->esm = dnas_esm_net_of(net);
-    t->max_T = max_T;
-    t->with_backward = with_backward;
-    t->kept = dnas_xzalloc(s->L, sizeof(*t->kept));
-    t->memory = dnas_xalloc64(dnas_esm_tape_bytes(net, max_T, with_backward), 1);
-    c.base = t->memory;
-    carve_tape(t, t->kept, &c, s, max_T, with_backward);
-    dnas_cpu_rotary_turns(t->turns, 0, max_T, s->C / s->H);
-    return &t->base;
-}
 
 static struct tape *tape_of(struct dnas_tape *tape)
 {
     return (struct tape *)tape;
 }
 
-void dnas_esm_tape_free(struct dnas_tape *tape)
+/* ---- memory ---- */
+
+static void carve_layer(struct kept *k, struct dnas_carving *c, const struct dnas_shape *s,
+                        size_t T)
+{
+    size_t f = sizeof(float);
+
+    k->qkv = dnas_carve(c, T * 3 * s->C, f);
+    k->mixed = dnas_carve(c, T * s->C, f);
+    k->lse = dnas_carve(c, s->H * T, f);
+    k->middle = dnas_carve(c, T * s->C, f);
+    k->mean1 = dnas_carve(c, T, f);
+    k->rstd1 = dnas_carve(c, T, f);
+    k->mean2 = dnas_carve(c, T, f);
+    k->rstd2 = dnas_carve(c, T, f);
+    k->wide = dnas_carve(c, T * 2 * s->F, f);
+}
+
+static void carve_tape(struct dnas_tape *tape, struct dnas_carving *c)
 {
     struct tape *t = tape_of(tape);
+    const struct dnas_shape *s = &tape->net->shape;
+    struct kept *kept = tape->kept;
+    size_t f = sizeof(float), T = tape->max_T, D = s->C / s->H;
+    size_t attention = dnas_cpu_attention_scratch(T, D);
 
-    free(t->memory);
-    free(t->kept);
-    free(t);
-}
-
-/* Where the input of layer l is. */
-static float *input(struct tape *t, size_t l)
-{
-    return t->with_backward ? t->x + l * t->max_T * t->base.net->shape.C : t->x;
-}
-
-float *dnas_esm_tape_input(struct dnas_tape *tape, size_t l)
-{
-    return input(tape_of(tape), l);
+    t->esm = dnas_esm_net_of(tape->net);
+    if (tape->with_backward && attention < dnas_cpu_attention_bwd_scratch())
+        attention = dnas_cpu_attention_bwd_scratch();
+    for (size_t l = 0; l < (tape->with_backward ? s->L : 1); l++)
+        carve_layer(&kept[l], c, s, T);
+    t->normed = dnas_carve(c, T * s->C, f);
+    t->gated = dnas_carve(c, T * s->F, f);
+    t->turns = dnas_carve(c, T * D, f);
+    t->scratch = dnas_carve(c, attention, f);
+    t->last = dnas_carve(c, T * s->C, f);
+    t->mean = dnas_carve(c, T, f);
+    t->rstd = dnas_carve(c, T, f);
+    if (t->turns)
+        dnas_cpu_rotary_turns(t->turns, 0, T, D);
+    if (!tape->with_backward)
+        return;
+    t->d_sum = dnas_carve(c, T * s->C, f);
+    t->d_half = dnas_carve(c, T * s->C, f);
+    t->d_wide = dnas_carve(c, T * (3 * s->C > 2 * s->F ? 3 * s->C : 2 * s->F), f);
 }
 
 static struct kept *kept_of(struct tape *t, size_t l)
 {
-    return &t->kept[t->with_backward ? l : 0];
+    struct kept *kept = t->base.kept;
+
+    return &kept[t->base.with_backward ? l : 0];
 }
 
 /* ---- forward ---- */
@@ -168,12 +112,7 @@ static struct kept *kept_of(struct tape *t, size_t l)
 static void drop_out(float *x, size_t n, size_t layer, enum place place,
                      const struct dnas_dropout *chance)
 {
-    const uint32_t site = (uint32_t)(2 * layer + (size_t)place);
-    const uint32_t key[2] = {(uint32_t)chance->seed, (uint32_t)(chance->seed >> 32)};
-    const uint32_t counter[3] = {chance->step, chance->row, DNAS_RNG_DROPOUT + (site << 16)};
-
-    if (chance->drop > 0)
-        dnas_cpu_dropout(x, n, chance->drop, counter, key);
+    dnas_tape_drop_out(x, n, 2 * layer + (size_t)place, chance);
 }
 
 /* out = x + dropout(y w^T + bias); out is not x. */
@@ -193,16 +132,15 @@ static void add_half(struct tape *t, float *out, const float *x, const float *y,
     dnas_cpu_add_rows(out, NULL, t->normed, T, C);
 }
 
-void dnas_esm_tape_embed(struct dnas_tape *tape, const uint16_t *ids, size_t T,
-                         const struct dnas_dropout *chance)
+static void embed(struct dnas_tape *tape, const uint16_t *ids, size_t T,
+                  const struct dnas_dropout *chance)
 {
     struct tape *t = tape_of(tape);
     const struct dnas_shape *s = &tape->net->shape;
 
     (void)chance; /* none here */
-    if (T > t->max_T)
-        DNAS_BUG("%zu tokens on a tape for %zu", T, t->max_T);
-    dnas_cpu_embedding_fwd(input(t, 0), ids, t->esm->view.words, NULL, T, s->V, s->C);
+    dnas_cpu_embedding_fwd(dnas_tape_input(&t->base, 0), ids, t->esm->view.words, NULL, T, s->V,
+                           s->C);
 }
 
 /* middle = x + dropout(attention(norm(x))) */
@@ -238,23 +176,21 @@ static void feed_forward(struct tape *t, float *out, size_t l, size_t T,
     add_half(t, out, k->middle, t->gated, w->down_w, NULL, l, PLACE_DOWN, T, s->F, chance);
 }
 
-const float *dnas_esm_tape_forward(struct dnas_tape *tape, size_t from, size_t to, size_t T,
-                                   const struct dnas_dropout *chance)
+static const float *forward(struct dnas_tape *tape, size_t from, size_t to, size_t T,
+                            const struct dnas_dropout *chance)
 {
     struct tape *t = tape_of(tape);
     const struct dnas_shape *s = &tape->net->shape;
     const struct dnas_esm_weights *w = &t->esm->view;
 
-    if (T > t->max_T)
-        DNAS_BUG("%zu tokens on a tape for %zu", T, t->max_T);
     for (size_t l = from; l < to; l++) {
-        attend(t, input(t, l), l, T, chance);
-        feed_forward(t, input(t, l + 1), l, T, chance);
+        attend(t, dnas_tape_input(&t->base, l), l, T, chance);
+        feed_forward(t, dnas_tape_input(&t->base, l + 1), l, T, chance);
     }
     if (to < s->L)
-        return input(t, to);
-    dnas_cpu_layernorm_fwd(t->last, t->mean, t->rstd, input(t, to), NULL, w->norm_w, w->norm_b, T,
-                           s->C, s->eps);
+        return dnas_tape_input(&t->base, to);
+    dnas_cpu_layernorm_fwd(t->last, t->mean, t->rstd, dnas_tape_input(&t->base, to), NULL,
+                           w->norm_w, w->norm_b, T, s->C, s->eps);
     return t->last;
 }
 
@@ -264,17 +200,9 @@ const float *dnas_esm_tape_forward(struct dnas_tape *tape, size_t from, size_t t
 enum part { PART_DOWN, PART_GATED, PART_OUT, PART_QKV, N_PARTS };
 enum { BEHIND_LAST, BEHIND_WORDS, N_BEHIND };
 
-size_t dnas_esm_net_n_slots(const struct dnas_net *net)
+static size_t n_slots(const struct dnas_net *net)
 {
     return N_PARTS * net->shape.L + N_BEHIND;
-}
-
-static void add_norm(const struct dnas_net *net, const float *w, const float *bias,
-                     const float *dout, const float *x, const float *mean, const float *rstd,
-                     size_t N)
-{
-    dnas_cpu_layernorm_bwd_weight(dnas_net_grad(net, w), dnas_net_grad(net, bias), dout, x, mean,
-                                  rstd, N, net->shape.C);
 }
 
 /* The normalised rows again: (x - mean) rstd w + b. */
@@ -307,7 +235,8 @@ static void feed_backward(struct tape *t, float *dx, size_t l, size_t T,
     dnas_tape_product_bwd(&t->base, t->d_half, t->d_wide, w->gated_w, NULL, T, 2 * F, C);
     dnas_net_wait(order, slot + PART_GATED);
     dnas_tape_product_bwd_weight(&t->base, w->gated_w, NULL, t->d_wide, t->normed, T, 2 * F, C);
-    add_norm(net, w->norm2_w, w->norm2_b, t->d_half, k->middle, k->mean2, k->rstd2, T);
+    dnas_tape_norm_bwd_weight(&t->base, w->norm2_w, w->norm2_b, t->d_half, k->middle, k->mean2,
+                              k->rstd2, T);
     dnas_net_pass(order, slot + PART_GATED);
     dnas_cpu_layernorm_bwd(t->d_half, t->d_half, k->middle, k->mean2, k->rstd2, w->norm2_w, T, C);
     dnas_cpu_add_rows(dx, NULL, t->d_half, T, C);
@@ -355,37 +284,38 @@ static void attend_backward(struct tape *t, float *dx, const float *x, size_t l,
     dnas_net_wait(order, slot + PART_QKV);
     dnas_tape_product_bwd_weight(&t->base, w->query_w, NULL, d_qkv, t->normed, T, 3 * C, C);
     add_biases(t, w, d_qkv, T);
-    add_norm(net, w->norm1_w, w->norm1_b, t->d_half, x, k->mean1, k->rstd1, T);
+    dnas_tape_norm_bwd_weight(&t->base, w->norm1_w, w->norm1_b, t->d_half, x, k->mean1, k->rstd1,
+                              T);
     dnas_net_pass(order, slot + PART_QKV);
     dnas_cpu_layernorm_bwd(t->d_half, t->d_half, x, k->mean1, k->rstd1, w->norm1_w, T, C);
     dnas_cpu_add_rows(dx, NULL, t->d_half, T, C);
 }
 
-void dnas_esm_tape_backward(struct dnas_tape *tape, float *dx, size_t from, size_t to, size_t T,
-                            const struct dnas_dropout *chance, const struct dnas_net_order *order)
+static void backward(struct dnas_tape *tape, float *dx, size_t from, size_t to, size_t T,
+                     const struct dnas_dropout *chance, const struct dnas_net_order *order)
 {
     struct tape *t = tape_of(tape);
     const struct dnas_net *net = tape->net;
     const struct dnas_esm_weights *w = &t->esm->view;
     size_t L = net->shape.L;
 
-    if (!t->with_backward)
-        DNAS_BUG("a tape without backward");
     if (to == L) {
         dnas_net_wait(order, N_PARTS * L + BEHIND_LAST);
-        add_norm(net, w->norm_w, w->norm_b, dx, input(t, L), t->mean, t->rstd, T);
+        dnas_tape_norm_bwd_weight(&t->base, w->norm_w, w->norm_b, dx, dnas_tape_input(&t->base, L),
+                                  t->mean, t->rstd, T);
         dnas_net_pass(order, N_PARTS * L + BEHIND_LAST);
-        dnas_cpu_layernorm_bwd(dx, dx, input(t, L), t->mean, t->rstd, w->norm_w, T, net->shape.C);
+        dnas_cpu_layernorm_bwd(dx, dx, dnas_tape_input(&t->base, L), t->mean, t->rstd, w->norm_w, T,
+                               net->shape.C);
     }
     for (size_t l = to; l-- > from;) {
         feed_backward(t, dx, l, T, chance, order);
-        attend_backward(t, dx, input(t, l), l, T, chance, order);
+        attend_backward(t, dx, dnas_tape_input(&t->base, l), l, T, chance, order);
     }
 }
 
-void dnas_esm_tape_backward_embed(struct dnas_tape *tape, float *dx, const uint16_t *ids, size_t T,
-                                  bool freeze_first, const struct dnas_dropout *chance,
-                                  const struct dnas_net_order *order)
+static void backward_embed(struct dnas_tape *tape, float *dx, const uint16_t *ids, size_t T,
+                           bool freeze_first, const struct dnas_dropout *chance,
+                           const struct dnas_net_order *order)
 {
     struct tape *t = tape_of(tape);
     const struct dnas_net *net = tape->net;
@@ -399,3 +329,14 @@ void dnas_esm_tape_backward_embed(struct dnas_tape *tape, float *dx, const uint1
         memset(d_words, 0, s->C * sizeof(*d_words));
     dnas_net_pass(order, N_PARTS * s->L + BEHIND_WORDS);
 }
+
+const struct dnas_tape_functions dnas_esm_tape = {
+    .size = sizeof(struct tape),
+    .kept_size = sizeof(struct kept),
+    .carve = carve_tape,
+    .n_slots = n_slots,
+    .embed = embed,
+    .forward = forward,
+    .backward = backward,
+    .backward_embed = backward_embed,
+};

@@ -39,7 +39,7 @@ struct dnas_net *dnas_hyena_net_new(const struct dnas_shape *shape, const struct
         own.eps = 1e-5f;
     }
     h->view.layers = dnas_xzalloc(own.L, sizeof(*h->view.layers));
-    dnas_net_lay_out(&h->net, &own, heads, dnas_hyena_n_tensors(&own), tensor);
+    dnas_net_lay_out(&h->net, &dnas_hyena, &own, heads, dnas_hyena_n_tensors(&own), tensor);
     return &h->net;
 }
 

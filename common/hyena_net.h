@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "common/backbone.h"
 #include "common/hyena_layout.h"
 #include "common/net.h"
 
@@ -35,24 +36,10 @@ struct dnas_net *dnas_hyena_net_new(const struct dnas_shape *shape, const struct
 void dnas_hyena_net_init(struct dnas_net *net, uint64_t seed);
 void dnas_hyena_net_release(struct dnas_net *net);
 json_t *dnas_hyena_net_config(const struct dnas_net *net);
-size_t dnas_hyena_net_n_slots(const struct dnas_net *net);
 
 /* With backward a tape takes (7 C + F) L floats a token and, for a convolution, 128
  * more of its length. */
-uint64_t dnas_hyena_tape_bytes(const struct dnas_net *net, size_t max_T, bool with_backward);
-struct dnas_tape *dnas_hyena_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward);
-void dnas_hyena_tape_free(struct dnas_tape *tape);
-void dnas_hyena_tape_embed(struct dnas_tape *tape, const uint16_t *ids, size_t T,
-                           const struct dnas_dropout *chance);
-float *dnas_hyena_tape_input(struct dnas_tape *tape, size_t l);
-const float *dnas_hyena_tape_forward(struct dnas_tape *tape, size_t from, size_t to, size_t T,
-                                     const struct dnas_dropout *chance);
-void dnas_hyena_tape_backward(struct dnas_tape *tape, float *dx, size_t from, size_t to, size_t T,
-                              const struct dnas_dropout *chance,
-                              const struct dnas_net_order *order);
-void dnas_hyena_tape_backward_embed(struct dnas_tape *tape, float *dx, const uint16_t *ids,
-                                    size_t T, bool freeze_first, const struct dnas_dropout *chance,
-                                    const struct dnas_net_order *order);
+extern const struct dnas_tape_functions dnas_hyena_tape;
 
 #ifdef __cplusplus
 }

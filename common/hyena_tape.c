@@ -33,10 +33,7 @@ struct kept {
 struct tape {
     struct dnas_tape base;
     const struct dnas_hyena_net *hyena;
-    size_t max_T, M; /* M: the transform that `roots` are of */
-    bool with_backward;
-    float *x;               /* [L + 1][max_T,C] inputs of the layers; without backward one */
-    struct kept *kept;      /* [L]; without backward one */
+    size_t M;               /* the transform that `roots` are of; 0: none yet */
     float *out;             /* [max_T,C]  the last layer norm's result */
     float *mean, *rstd;     /* [max_T] of it */
     float *normed;          /* [max_T,C] */
@@ -47,7 +44,6 @@ struct tape {
     float *roots, *scratch; /* of the long convolution */
     double *filter_scratch, *d_filter;
     float *d_skip; /* [C] */
-    char *memory;
 };
 
 /* ---- memory ---- */
@@ -68,15 +64,17 @@ static void carve_layer(struct kept *k, struct dnas_carving *c, const struct dna
     k->rstd2 = dnas_carve(c, T, f);
 }
 
-static void carve_tape(struct tape *t, struct kept *kept, struct dnas_carving *c,
-                       const struct dnas_hyena_net *h, size_t T, bool with_backward)
+static void carve_tape(struct dnas_tape *tape, struct dnas_carving *c)
 {
-    const struct dnas_shape *s = &h->net.shape;
+    struct tape *t = (struct tape *)tape;
+    const struct dnas_hyena_net *h = dnas_hyena_net_of(tape->net);
+    const struct dnas_shape *s = &tape->net->shape;
     struct dnas_hyena_filter filter = dnas_hyena_filter_of(&h->view.layers[0], s, &h->sizes);
-    size_t f = sizeof(float), M = dnas_cpu_longconv_size(T);
+    struct kept *kept = tape->kept;
+    size_t f = sizeof(float), T = tape->max_T, M = dnas_cpu_longconv_size(T);
 
-    t->x = dnas_carve(c, (with_backward ? s->L + 1 : 1) * (uint64_t)T * s->C, f);
-    for (size_t l = 0; l < (with_backward ? s->L : 1); l++)
+    t->hyena = h;
+    for (size_t l = 0; l < (tape->with_backward ? s->L : 1); l++)
         carve_layer(&kept[l], c, s, T);
     t->out = dnas_carve(c, T * s->C, f);
     t->mean = dnas_carve(c, T, f);
@@ -86,67 +84,26 @@ static void carve_tape(struct tape *t, struct kept *kept, struct dnas_carving *c
     t->u = dnas_carve(c, T * s->C, f);
     t->wide = dnas_carve(c, T * (s->F > 3 * s->C ? s->F : 3 * s->C), f);
     t->roots = dnas_carve(c, dnas_cpu_longconv_n_roots(T), f);
-    t->scratch = dnas_carve(c, (with_backward ? 3 : 2) * 32 * (uint64_t)M, f);
+    t->scratch = dnas_carve(c, (tape->with_backward ? 3 : 2) * 32 * (uint64_t)M, f);
     t->filter_scratch = dnas_carve(c, dnas_cpu_hyena_filter_scratch(&filter), sizeof(double));
-    if (!with_backward)
+    if (!tape->with_backward)
         return;
     t->d_norm = dnas_carve(c, T * s->C, f);
     t->d_filter = dnas_carve(c, dnas_cpu_hyena_filter_n_grad(&filter), sizeof(double));
     t->d_skip = dnas_carve(c, s->C, f);
 }
 
-uint64_t dnas_hyena_tape_bytes(const struct dnas_net *net, size_t max_T, bool with_backward)
-{
-    struct tape tape = {.max_T = 0};
-    struct kept *kept = dnas_xzalloc(net->shape.L, sizeof(*kept));
-    struct dnas_carving c = {NULL, 0};
-
-    carve_tape(&tape, kept, &c, dnas_hyena_net_of(net), max_T, with_backward);
-    free(kept);
-    return c.used;
-}
-
-struct dnas_tape *dnas_hyena_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward)
-{
-    struct tape *t = dnas_xzalloc(1, sizeof(*t));
-    struct dnas_carving c = {NULL, 0};
-
-    t->hyena = dnas_hyena_net_of(net);
-    t->max_T = max_T;
-    t->with_backward = with_backward;
-    t->kept = dnas_xzalloc(net->shape.L, sizeof(*t->kept));
-    t->memory = dnas_xalloc64(dnas_hyena_tape_bytes(net, max_T, with_backward), 1);
-    c.base = t->memory;
-    carve_tape(t, t->kept, &c, t->hyena, max_T, with_backward);
-    return &t->base;
-}
-
-void dnas_hyena_tape_free(struct dnas_tape *tape)
-{
-    struct tape *t = (struct tape *)tape;
-
-    free(t->memory);
-    free(t->kept);
-    free(t);
-}
-
-float *dnas_hyena_tape_input(struct dnas_tape *tape, size_t l)
-{
-    struct tape *t = (struct tape *)tape;
-
-    return t->with_backward ? t->x + l * t->max_T * t->hyena->net.shape.C : t->x;
-}
-
 static struct kept *kept_of(struct tape *t, size_t l)
 {
-    return &t->kept[t->with_backward ? l : 0];
+    struct kept *kept = t->base.kept;
+
+    return &kept[t->base.with_backward ? l : 0];
 }
 
 static void check_length(const struct tape *t, size_t T)
 {
-    if (T > t->max_T || T > t->hyena->net.shape.positions)
-        DNAS_BUG("%zu tokens on a tape for %zu, of a network for %zu", T, t->max_T,
-                 t->hyena->net.shape.positions);
+    if (T > t->hyena->net.shape.positions)
+        DNAS_BUG("%zu tokens in a network for %zu", T, t->hyena->net.shape.positions);
 }
 
 /* ---- forward ---- */
@@ -159,25 +116,16 @@ static void count_transforms(struct tape *t, size_t n, size_t T)
     t->base.flop += (uint64_t)((double)n * 5 * M * log2(M));
 }
 
-static void drop_out(float *x, size_t n, const struct dnas_dropout *chance)
-{
-    const uint32_t key[2] = {(uint32_t)chance->seed, (uint32_t)(chance->seed >> 32)};
-    const uint32_t counter[3] = {chance->step, chance->row, DNAS_RNG_DROPOUT};
-
-    if (chance->drop > 0)
-        dnas_cpu_dropout(x, n, chance->drop, counter, key);
-}
-
-void dnas_hyena_tape_embed(struct dnas_tape *tape, const uint16_t *ids, size_t T,
-                           const struct dnas_dropout *chance)
+static void embed(struct dnas_tape *tape, const uint16_t *ids, size_t T,
+                  const struct dnas_dropout *chance)
 {
     struct tape *t = (struct tape *)tape;
     const struct dnas_shape *s = &t->hyena->net.shape;
-    float *x = dnas_hyena_tape_input(tape, 0);
+    float *x = dnas_tape_input(tape, 0);
 
     check_length(t, T);
     dnas_cpu_embedding_fwd(x, ids, t->hyena->view.words, NULL, T, s->V, s->C);
-    drop_out(x, T * s->C, chance);
+    dnas_tape_drop_out(x, T * s->C, 0, chance);
 }
 
 /* c = [x0 | x1 | v], u = x1 v */
@@ -235,8 +183,8 @@ static void make_roots(struct tape *t, size_t T)
     t->M = M;
 }
 
-const float *dnas_hyena_tape_forward(struct dnas_tape *tape, size_t from, size_t to, size_t T,
-                                     const struct dnas_dropout *chance)
+static const float *forward(struct dnas_tape *tape, size_t from, size_t to, size_t T,
+                            const struct dnas_dropout *chance)
 {
     struct tape *t = (struct tape *)tape;
     const struct dnas_shape *s = &t->hyena->net.shape;
@@ -246,13 +194,13 @@ const float *dnas_hyena_tape_forward(struct dnas_tape *tape, size_t from, size_t
     check_length(t, T);
     make_roots(t, T);
     for (size_t l = from; l < to; l++) {
-        mix(t, dnas_hyena_tape_input(tape, l), l, T);
-        feed_forward(t, dnas_hyena_tape_input(tape, l + 1), l, T);
+        mix(t, dnas_tape_input(tape, l), l, T);
+        feed_forward(t, dnas_tape_input(tape, l + 1), l, T);
     }
     if (to < s->L)
-        return dnas_hyena_tape_input(tape, to);
-    dnas_cpu_layernorm_fwd(t->out, t->mean, t->rstd, dnas_hyena_tape_input(tape, to), NULL,
-                           w->norm_w, w->norm_b, T, s->C, s->eps);
+        return dnas_tape_input(tape, to);
+    dnas_cpu_layernorm_fwd(t->out, t->mean, t->rstd, dnas_tape_input(tape, to), NULL, w->norm_w,
+                           w->norm_b, T, s->C, s->eps);
     return t->out;
 }
 
@@ -261,17 +209,9 @@ const float *dnas_hyena_tape_forward(struct dnas_tape *tape, size_t from, size_t
 /* Slots of dnas_turns: five a layer, then the last layer norm and the embedding. */
 enum part { PART_DOWN, PART_UP, PART_OUT, PART_MIX, PART_IN, N_PARTS };
 
-size_t dnas_hyena_net_n_slots(const struct dnas_net *net)
+static size_t n_slots(const struct dnas_net *net)
 {
     return N_PARTS * net->shape.L + 2;
-}
-
-static void add_norm(const struct dnas_net *net, const float *w, const float *bias,
-                     const float *dout, const float *x, const float *mean, const float *rstd,
-                     size_t N)
-{
-    dnas_cpu_layernorm_bwd_weight(dnas_net_grad(net, w), dnas_net_grad(net, bias), dout, x, mean,
-                                  rstd, N, net->shape.C);
 }
 
 /* From dx, of the layer's result, that of middle. */
@@ -295,7 +235,8 @@ static void feed_backward(struct tape *t, float *dx, size_t l, size_t T,
     dnas_tape_product_bwd(&t->base, t->d_norm, t->wide, w->up_w, NULL, T, F, C);
     dnas_net_wait(order, slot + PART_UP);
     dnas_tape_product_bwd_weight(&t->base, w->up_w, w->up_b, t->wide, t->normed, T, F, C);
-    add_norm(net, w->norm2_w, w->norm2_b, t->d_norm, k->middle, k->mean2, k->rstd2, T);
+    dnas_tape_norm_bwd_weight(&t->base, w->norm2_w, w->norm2_b, t->d_norm, k->middle, k->mean2,
+                              k->rstd2, T);
     dnas_net_pass(order, slot + PART_UP);
     dnas_cpu_layernorm_bwd(t->d_norm, t->d_norm, k->middle, k->mean2, k->rstd2, w->norm2_w, T, C);
     dnas_cpu_add_rows(dx, NULL, t->d_norm, T, C);
@@ -380,39 +321,38 @@ static void mix_backward(struct tape *t, float *dx, const float *x, size_t l, si
     dnas_tape_product_bwd(&t->base, t->d_norm, dp, w->in_w, NULL, T, 3 * C, C);
     dnas_net_wait(order, slot + PART_IN);
     dnas_tape_product_bwd_weight(&t->base, w->in_w, w->in_b, dp, t->normed, T, 3 * C, C);
-    add_norm(net, w->norm1_w, w->norm1_b, t->d_norm, x, k->mean1, k->rstd1, T);
+    dnas_tape_norm_bwd_weight(&t->base, w->norm1_w, w->norm1_b, t->d_norm, x, k->mean1, k->rstd1,
+                              T);
     dnas_net_pass(order, slot + PART_IN);
     dnas_cpu_layernorm_bwd(t->d_norm, t->d_norm, x, k->mean1, k->rstd1, w->norm1_w, T, C);
     dnas_cpu_add_rows(dx, NULL, t->d_norm, T, C);
 }
 
-void dnas_hyena_tape_backward(struct dnas_tape *tape, float *dx, size_t from, size_t to, size_t T,
-                              const struct dnas_dropout *chance, const struct dnas_net_order *order)
+static void backward(struct dnas_tape *tape, float *dx, size_t from, size_t to, size_t T,
+                     const struct dnas_dropout *chance, const struct dnas_net_order *order)
 {
     struct tape *t = (struct tape *)tape;
     const struct dnas_net *net = &t->hyena->net;
     const struct dnas_hyena_weights *w = &t->hyena->view;
     size_t L = net->shape.L, C = net->shape.C;
-    const float *x = dnas_hyena_tape_input(tape, L);
+    const float *x = dnas_tape_input(tape, L);
 
     (void)chance;
-    if (!t->with_backward)
-        DNAS_BUG("a tape without backward");
     if (to == L) {
         dnas_net_wait(order, N_PARTS * L);
-        add_norm(net, w->norm_w, w->norm_b, dx, x, t->mean, t->rstd, T);
+        dnas_tape_norm_bwd_weight(&t->base, w->norm_w, w->norm_b, dx, x, t->mean, t->rstd, T);
         dnas_net_pass(order, N_PARTS * L);
         dnas_cpu_layernorm_bwd(dx, dx, x, t->mean, t->rstd, w->norm_w, T, C);
     }
     for (size_t l = to; l-- > from;) {
         feed_backward(t, dx, l, T, order);
-        mix_backward(t, dx, dnas_hyena_tape_input(tape, l), l, T, order);
+        mix_backward(t, dx, dnas_tape_input(tape, l), l, T, order);
     }
 }
 
-void dnas_hyena_tape_backward_embed(struct dnas_tape *tape, float *dx, const uint16_t *ids,
-                                    size_t T, bool freeze_first, const struct dnas_dropout *chance,
-                                    const struct dnas_net_order *order)
+static void backward_embed(struct dnas_tape *tape, float *dx, const uint16_t *ids, size_t T,
+                           bool freeze_first, const struct dnas_dropout *chance,
+                           const struct dnas_net_order *order)
 {
     struct tape *t = (struct tape *)tape;
     const struct dnas_net *net = &t->hyena->net;
@@ -420,10 +360,21 @@ void dnas_hyena_tape_backward_embed(struct dnas_tape *tape, float *dx, const uin
     float *d_words = dnas_net_grad(net, t->hyena->view.words);
     size_t slot = N_PARTS * s->L + 1;
 
-    drop_out(dx, T * s->C, chance);
+    dnas_tape_drop_out(dx, T * s->C, 0, chance);
     dnas_net_wait(order, slot);
     dnas_cpu_embedding_bwd(d_words, dx, ids, T, s->V, s->C);
     if (freeze_first)
         memset(d_words, 0, s->C * sizeof(*d_words));
     dnas_net_pass(order, slot);
 }
+
+const struct dnas_tape_functions dnas_hyena_tape = {
+    .size = sizeof(struct tape),
+    .kept_size = sizeof(struct kept),
+    .carve = carve_tape,
+    .n_slots = n_slots,
+    .embed = embed,
+    .forward = forward,
+    .backward = backward,
+    .backward_embed = backward_embed,
+};

@@ -14,7 +14,8 @@
  * map.length [O] (optional), layers.0.weight [O1,O], layers.0.bias [O1], ...; and,
  * optional but all three together, the noise model plda.between, plda.noise,
  * plda.noise_kb [O] (plda.h), which says how y varies and is no part of the hash.
- * __metadata__: architecture "kmer"; config, a JSON object:
+ * __metadata__: architecture "kmer", or "vae" of an autoencoder, which computes the
+ * same; config, a JSON object:
  *   {"k": [4, 5], "transform": ["sqrt", "sqrt"], "activation": [one a layer],
  *    "normalise": false}, and "residual": true where the layers' result is added to the map's.
  */
@@ -66,6 +67,7 @@ struct dnas_kmer_parts {
     int n_layers;
     bool residual; /* the last layer is as wide as the map, and added to it */
     bool normalise;
+    bool is_vae; /* named so in a file; no part of the hash */
     /* The variance of y between species, and within one: noise + noise_kb / length in kb; [O], 0 to
      * 1e6, noise at least 1e-6.  All NULL: not known. */
     const float *between, *noise, *noise_kb;
@@ -73,7 +75,7 @@ struct dnas_kmer_parts {
 
 struct dnas_kmer_model;
 
-/* Whether path is a safetensors file whose metadata name the architecture "kmer". */
+/* Whether path is a safetensors file whose metadata name the architecture "kmer" or "vae". */
 bool dnas_kmer_model_is(const char *path);
 /* NULL with a sentence for a file that is not such a model: tensors missing, surplus, misshapen or
  * not finite, a config out of bounds. */

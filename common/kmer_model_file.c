@@ -10,7 +10,16 @@
 #include "common/weights.h"
 #include "common/xmem.h"
 
-#define ARCHITECTURE "kmer"
+static const char *const architectures[] = {"kmer", "vae", NULL};
+
+/* The number of a name in a list that ends with NULL, or -1. */
+static int find_name(const char *name, const char *const *names)
+{
+    for (int i = 0; name && names[i]; i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    return -1;
+}
 
 /* ---- the config ---- */
 
@@ -38,15 +47,6 @@ char *kmer_model_config(const struct dnas_kmer_parts *p)
     return text;
 }
 
-/* The number of a name in a list that ends with NULL, or -1. */
-static int find_name(const json_t *name, const char *const *names)
-{
-    for (int i = 0; json_is_string(name) && names[i]; i++)
-        if (strcmp(json_string_value(name), names[i]) == 0)
-            return i;
-    return -1;
-}
-
 static int parse_blocks(struct dnas_kmer_parts *p, const json_t *config, struct dnas_err *err)
 {
     const json_t *k = json_object_get(config, "k");
@@ -61,7 +61,7 @@ static int parse_blocks(struct dnas_kmer_parts *p, const json_t *config, struct 
                             n);
     for (size_t i = 0; i < n; i++) {
         const json_t *number = json_array_get(k, i);
-        int t = find_name(json_array_get(transform, i), dnas_kmer_transforms);
+        int t = find_name(json_string_value(json_array_get(transform, i)), dnas_kmer_transforms);
 
         if (!json_is_integer(number) || json_integer_value(number) < DNAS_KMER_K_MIN ||
             json_integer_value(number) > DNAS_KMER_K_MAX)
@@ -90,7 +90,7 @@ static int parse_layers(struct dnas_kmer_parts *p, const json_t *config, struct 
         return dnas_err_set(err, "the config has no list 'activation' of at most %d names",
                             DNAS_KMER_LAYERS_MAX);
     for (size_t i = 0; i < n; i++) {
-        int a = find_name(json_array_get(activation, i), dnas_kmer_activations);
+        int a = find_name(json_string_value(json_array_get(activation, i)), dnas_kmer_activations);
 
         if (a < 0)
             return dnas_err_set(err,
@@ -112,13 +112,15 @@ static int parse_layers(struct dnas_kmer_parts *p, const json_t *config, struct 
 static int parse_config(struct dnas_kmer_parts *p, const struct dnas_weights *w,
                         struct dnas_err *err)
 {
-    const char *architecture = dnas_weights_metadata(w, "architecture");
+    int architecture = find_name(dnas_weights_metadata(w, "architecture"), architectures);
     const char *text = dnas_weights_metadata(w, "config");
     json_t *config = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
     int status = -1;
 
-    if (!architecture || strcmp(architecture, ARCHITECTURE) != 0)
-        dnas_err_set(err, "its metadata do not name the architecture '" ARCHITECTURE "'");
+    p->is_vae = architecture == 1;
+    if (architecture < 0)
+        dnas_err_set(err, "its metadata do not name the architecture '%s' or '%s'",
+                     architectures[0], architectures[1]);
     else if (!json_is_object(config))
         dnas_err_set(err, "its metadata have no 'config' that is a JSON object");
     else
@@ -247,8 +249,7 @@ struct dnas_kmer_model *dnas_kmer_model_open_mem(const void *bytes, size_t n, st
 bool dnas_kmer_model_is(const char *path)
 {
     struct dnas_weights *w = dnas_weights_open(path, NULL);
-    const char *architecture = w ? dnas_weights_metadata(w, "architecture") : NULL;
-    bool is = architecture && strcmp(architecture, ARCHITECTURE) == 0;
+    bool is = w && find_name(dnas_weights_metadata(w, "architecture"), architectures) >= 0;
 
     dnas_weights_close(w);
     return is;
@@ -274,7 +275,7 @@ int dnas_kmer_model_write(const struct dnas_kmer_model *m, const char *path, con
     struct dnas_tensor tensors[6 + 2 * DNAS_KMER_LAYERS_MAX];
     char *names[2 * DNAS_KMER_LAYERS_MAX], *config = kmer_model_config(p);
     struct dnas_metadata metadata[3] = {
-        {"architecture", ARCHITECTURE}, {"config", config}, {"pg", pg}};
+        {"architecture", architectures[p->is_vae]}, {"config", config}, {"pg", pg}};
     int status;
 
     tensors[n++] = describe("map.mean", p->mean, I, 0);

@@ -41,9 +41,8 @@ static struct dnas_layout_tensor of_head(const char *name, size_t rows, size_t c
 
 static void add_heads(struct dnas_net *net)
 {
+    const char *const *name = net->backbone->mlm_head;
     size_t C = net->shape.C;
-#define PREDICT "cls.predictions."
-#define TRANSFORM PREDICT "transform."
 
     if (net->heads.P > 0) {
         add_tensor(net, of_head("head.0.weight", C, C, DNAS_ROLE_MATRIX, &net->head0),
@@ -53,11 +52,11 @@ static void add_heads(struct dnas_net *net)
     }
     if (net->heads.mlm) {
         const struct dnas_layout_tensor mlm[N_MLM] = {
-            of_head(TRANSFORM "dense.weight", C, C, DNAS_ROLE_MATRIX, &net->mlm_dense_w),
-            of_head(TRANSFORM "dense.bias", C, 0, DNAS_ROLE_BIAS, &net->mlm_dense_b),
-            of_head(TRANSFORM "LayerNorm.weight", C, 0, DNAS_ROLE_NORM, &net->mlm_norm_w),
-            of_head(TRANSFORM "LayerNorm.bias", C, 0, DNAS_ROLE_NORM, &net->mlm_norm_b),
-            of_head(PREDICT "decoder.bias", net->shape.V, 0, DNAS_ROLE_BIAS, &net->mlm_bias),
+            of_head(name[0], C, C, DNAS_ROLE_MATRIX, &net->mlm_dense_w),
+            of_head(name[1], C, 0, DNAS_ROLE_BIAS, &net->mlm_dense_b),
+            of_head(name[2], C, 0, DNAS_ROLE_NORM, &net->mlm_norm_w),
+            of_head(name[3], C, 0, DNAS_ROLE_NORM, &net->mlm_norm_b),
+            of_head(name[5], net->shape.V, 0, DNAS_ROLE_BIAS, &net->mlm_bias),
         };
 
         for (size_t i = 0; i < N_MLM; i++)
@@ -65,11 +64,12 @@ static void add_heads(struct dnas_net *net)
     }
 }
 
-void dnas_net_lay_out(struct dnas_net *net, const struct dnas_shape *shape,
-                      const struct dnas_net_heads *heads, size_t n,
+void dnas_net_lay_out(struct dnas_net *net, const struct dnas_backbone *backbone,
+                      const struct dnas_shape *shape, const struct dnas_net_heads *heads, size_t n,
                       void (*tensor)(struct dnas_layout_tensor *out, struct dnas_net *net,
                                      size_t i))
 {
+    net->backbone = backbone;
     net->shape = *shape;
     net->heads = *heads;
     net->tensors = dnas_xzalloc(n + 2 + N_MLM, sizeof(*net->tensors));
@@ -91,10 +91,7 @@ void dnas_net_lay_out(struct dnas_net *net, const struct dnas_shape *shape,
 struct dnas_net *dnas_net_new(const struct dnas_backbone *backbone, const struct dnas_shape *shape,
                               const struct dnas_network *like, const struct dnas_net_heads *heads)
 {
-    struct dnas_net *net = backbone->net_new(shape, like, heads);
-
-    net->backbone = backbone;
-    return net;
+    return backbone->net_new(shape, like, heads);
 }
 
 void dnas_net_free(struct dnas_net *net)
@@ -234,16 +231,52 @@ const float *dnas_net_words(const struct dnas_net *net)
 
 /* ---- a sequence ---- */
 
+/* A tape without memory. */
+static struct dnas_tape *bare_tape(const struct dnas_net *net, size_t max_T, bool with_backward)
+{
+    struct dnas_tape *t = dnas_xzalloc(1, net->backbone->tape->size);
+
+    t->net = net;
+    t->max_T = max_T;
+    t->with_backward = with_backward;
+    t->kept = dnas_xzalloc(net->shape.L, net->backbone->tape->kept_size);
+    return t;
+}
+
+static void free_tape(struct dnas_tape *t)
+{
+    free(t->memory);
+    free(t->kept);
+    free(t);
+}
+
+/* Hands out t's memory (NULL: none yet); the bytes that it takes. */
+static uint64_t carve(struct dnas_tape *t)
+{
+    const struct dnas_shape *s = &t->net->shape;
+    struct dnas_carving c = {t->memory, 0};
+    size_t n_inputs = t->with_backward ? s->L + 1 : 1;
+
+    t->x = dnas_carve(&c, n_inputs * (uint64_t)t->max_T * s->C, sizeof(*t->x));
+    t->net->backbone->tape->carve(t, &c);
+    return c.used;
+}
+
 uint64_t dnas_tape_bytes(const struct dnas_net *net, size_t max_T, bool with_backward)
 {
-    return net->backbone->tape_bytes(net, max_T, with_backward) + dnas_tape_narrow_bytes(net);
+    struct dnas_tape *t = bare_tape(net, max_T, with_backward);
+    uint64_t n = carve(t) + dnas_tape_narrow_bytes(net);
+
+    free_tape(t);
+    return n;
 }
 
 struct dnas_tape *dnas_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward)
 {
-    struct dnas_tape *t = net->backbone->tape_new(net, max_T, with_backward);
+    struct dnas_tape *t = bare_tape(net, max_T, with_backward);
 
-    t->net = net;
+    t->memory = dnas_xalloc64(carve(t), 1);
+    carve(t);
     dnas_tape_narrow_init(t);
     return t;
 }
@@ -253,37 +286,47 @@ void dnas_tape_free(struct dnas_tape *t)
     if (!t)
         return;
     dnas_tape_narrow_release(t);
-    t->net->backbone->tape_free(t);
+    free_tape(t);
+}
+
+float *dnas_tape_input(struct dnas_tape *t, size_t l)
+{
+    return t->with_backward ? t->x + l * t->max_T * t->net->shape.C : t->x;
+}
+
+static void check_length(const struct dnas_tape *t, size_t T)
+{
+    if (T > t->max_T)
+        DNAS_BUG("%zu tokens on a tape for %zu", T, t->max_T);
 }
 
 void dnas_tape_embed(struct dnas_tape *t, const uint16_t *ids, size_t T,
                      const struct dnas_dropout *chance)
 {
-    t->net->backbone->embed(t, ids, T, chance);
-}
-
-float *dnas_tape_input(struct dnas_tape *t, size_t l)
-{
-    return t->net->backbone->input(t, l);
+    check_length(t, T);
+    t->net->backbone->tape->embed(t, ids, T, chance);
 }
 
 const float *dnas_tape_forward(struct dnas_tape *t, size_t from, size_t to, size_t T,
                                const struct dnas_dropout *chance)
 {
-    return t->net->backbone->tape_forward(t, from, to, T, chance);
+    check_length(t, T);
+    return t->net->backbone->tape->forward(t, from, to, T, chance);
 }
 
 void dnas_tape_backward(struct dnas_tape *t, float *dx, size_t from, size_t to, size_t T,
                         const struct dnas_dropout *chance, const struct dnas_net_order *order)
 {
-    t->net->backbone->backward(t, dx, from, to, T, chance, order);
+    if (!t->with_backward)
+        DNAS_BUG("a tape without backward");
+    t->net->backbone->tape->backward(t, dx, from, to, T, chance, order);
 }
 
 void dnas_tape_backward_embed(struct dnas_tape *t, float *dx, const uint16_t *ids, size_t T,
                               bool freeze_first, const struct dnas_dropout *chance,
                               const struct dnas_net_order *order)
 {
-    t->net->backbone->backward_embed(t, dx, ids, T, freeze_first, chance, order);
+    t->net->backbone->tape->backward_embed(t, dx, ids, T, freeze_first, chance, order);
 }
 
 /* ---- turns ---- */
@@ -302,10 +345,10 @@ void dnas_net_pass(const struct dnas_net_order *order, size_t slot)
 
 size_t dnas_net_n_slots(const struct dnas_net *net)
 {
-    return net->backbone->n_slots(net) + 1;
+    return net->backbone->tape->n_slots(net) + 1;
 }
 
 size_t dnas_net_mlm_slot(const struct dnas_net *net)
 {
-    return net->backbone->n_slots(net);
+    return net->backbone->tape->n_slots(net);
 }

@@ -89,10 +89,10 @@ size_t dnas_net_size(const struct dnas_net *net);
 /* NULL, or the name of the first tensor of x, f32 [n], with a value that is not finite. */
 const char *dnas_net_not_finite(const struct dnas_net *net, const float *x);
 
-/* For backbones: fills net but for `backbone`, from the encoder's n tensors in
- * the order of `tensor`, whose fields then point into w. */
-void dnas_net_lay_out(struct dnas_net *net, const struct dnas_shape *shape,
-                      const struct dnas_net_heads *heads, size_t n,
+/* For backbones: fills net from the encoder's n tensors in the order of `tensor`,
+ * whose fields then point into w. */
+void dnas_net_lay_out(struct dnas_net *net, const struct dnas_backbone *backbone,
+                      const struct dnas_shape *shape, const struct dnas_net_heads *heads, size_t n,
                       void (*tensor)(struct dnas_layout_tensor *out, struct dnas_net *net,
                                      size_t i));
 
@@ -111,6 +111,11 @@ struct dnas_tape {
     const struct dnas_net *net;
     uint64_t flop; /* operations of the matrix products and of mixing along the sequence that ran
                       so far, a multiplication and an addition being two */
+    size_t max_T;
+    bool with_backward;
+    float *x;            /* [L + 1][max_T,C] inputs of the layers; without backward one */
+    void *kept;          /* [L] the backbone's: of each layer what backward needs */
+    char *memory;        /* of x and of the backbone's arrays */
     uint16_t *narrow[2]; /* tape.c's */
 };
 struct dnas_tape *dnas_tape_new(const struct dnas_net *net, size_t max_T, bool with_backward);

@@ -70,7 +70,7 @@ static struct dnas_tensor *model_tensors(const struct dnas_net *net, size_t *n)
     }
     if (net->heads.mlm) {
         out[*n] = all[0];
-        out[(*n)++].name = dnas_xstrdup("cls.predictions.decoder.weight");
+        out[(*n)++].name = dnas_xstrdup(net->backbone->mlm_head[4]);
     }
     dnas_net_tensors_free(all, net->n_tensors);
     return out;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * tape.c - products of a network that is trained.  Contract: tape.h.
+ * tape.c - products, dropout and norms of a network that is trained.  Contract: tape.h.
  *
  * In bf16 the operands are rounded just before a product, some rows at a time;
  * parameters, gradients and all else stay f32.
@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 
+#include "common/rng.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
 
@@ -117,4 +118,22 @@ void dnas_tape_product_bwd_weight(struct dnas_tape *t, const float *w, const flo
     }
     if (d_bias)
         dnas_cpu_columns_sum(d_bias, dout, N, O);
+}
+
+void dnas_tape_drop_out(float *x, size_t n, size_t site, const struct dnas_dropout *chance)
+{
+    const uint32_t key[2] = {(uint32_t)chance->seed, (uint32_t)(chance->seed >> 32)};
+    const uint32_t counter[3] = {chance->step, chance->row,
+                                 DNAS_RNG_DROPOUT + ((uint32_t)site << 16)};
+
+    if (chance->drop > 0)
+        dnas_cpu_dropout(x, n, chance->drop, counter, key);
+}
+
+void dnas_tape_norm_bwd_weight(struct dnas_tape *t, const float *w, const float *bias,
+                               const float *dout, const float *x, const float *mean,
+                               const float *rstd, size_t N)
+{
+    dnas_cpu_layernorm_bwd_weight(dnas_net_grad(t->net, w), dnas_net_grad(t->net, bias), dout, x,
+                                  mean, rstd, N, t->net->shape.C);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * tape.h - matrix products of a network that is trained, in its precision and
- * counted in the tape's flop.  For backbones.
+ * tape.h - what the backbones do alike as they are trained: matrix products, in the
+ * net's precision and counted in the tape's flop, dropout, layer norms.
  */
 #ifndef DNAS_TAPE_H
 #define DNAS_TAPE_H
@@ -26,6 +26,16 @@ void dnas_tape_product_bwd(struct dnas_tape *t, float *dx, const float *dout, co
  * bias (or NULL).  The caller has the turn (dnas_net_wait). */
 void dnas_tape_product_bwd_weight(struct dnas_tape *t, const float *w, const float *bias,
                                   const float *dout, const float *y, size_t N, size_t O, size_t I);
+
+/* Drops values of x, f32 [n], with this chance: the same ones backward as forward.  A backbone
+ * numbers the sites where it does so. */
+void dnas_tape_drop_out(float *x, size_t n, size_t site, const struct dnas_dropout *chance);
+
+/* Adds to the gradients of a layer norm's w and bias, from that of its result and from its input x,
+ * both f32 [N,C], and what dnas_cpu_layernorm_fwd left.  The caller has the turn. */
+void dnas_tape_norm_bwd_weight(struct dnas_tape *t, const float *w, const float *bias,
+                               const float *dout, const float *x, const float *mean,
+                               const float *rstd, size_t N);
 
 /* For net.c: what products need beside the tape, in bytes; made and freed. */
 uint64_t dnas_tape_narrow_bytes(const struct dnas_net *net);

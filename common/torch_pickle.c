@@ -3,11 +3,16 @@
  * torch_pickle.c - the data.pkl of torch.save, run by a machine that can only
  * make dicts of tensors.
  *
- * A pickle is a program.  Of Python's opcodes (Lib/pickletools.py) this machine
- * knows those that torch.save writes for an [Ordered]dict of f32 tensors, and
- * of all Python objects the three that it names; anything else is refused when
- * it is met, before the data of any tensor are looked at.  Each opcode makes at
- * most one value, so memory is bounded by the length of the pickle.
+ * A pickle is a program.  Of all Python objects this machine knows the three of
+ * an [Ordered]dict of f32 tensors.  Whatever else a pickle names, calls or builds
+ * becomes one inert value, of which nothing can be made but inert values: no code
+ * is run, nothing is looked up, nothing is kept of it.  The first such thing is
+ * noted.  A dict of tensors must have none; the checkpoint of a training run, a
+ * dict with a "state_dict", may have them beside that (optimizer, callbacks,
+ * hyper-parameters), and under it tensors alone.  All this is settled before the
+ * data of any tensor are looked at.  Opcodes: Lib/pickletools.py; those that
+ * picklers of Python 3 do not write are refused.  Each makes at most one value, so
+ * memory is bounded by the length of the pickle.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,6 +34,7 @@ enum kind {
     ORDERED, /* the same, an OrderedDict */
     STORAGE, /* s, n: the key; i: elements */
     TENSOR,  /* i: in vm.tensors */
+    INERT,
     MARK,
 };
 
@@ -69,6 +75,7 @@ struct vm {
     struct torch_tensor *tensors;
     size_t n_values, n_stack, n_items, n_memo, n_pairs, n_tensors, n_memoized;
     size_t cap_values, cap_stack, cap_items, cap_memo, cap_pairs, cap_tensors;
+    struct dnas_err foreign; /* the first thing that no dict of tensors needs; or "" */
 };
 
 /* ---- bytes, stack ---- */
@@ -108,6 +115,18 @@ static int push(struct vm *vm, struct value value)
     vm->values = dnas_xgrow(vm->values, &vm->cap_values, vm->n_values + 1, sizeof(*vm->values));
     vm->values[vm->n_values] = value;
     return push_old(vm, vm->n_values++);
+}
+
+static int push_inert(struct vm *vm)
+{
+    return push(vm, (struct value){.kind = INERT});
+}
+
+/* Where to say what a dict of tensors would not have; NULL, nowhere, but for the
+ * first time. */
+static struct dnas_err *foreign(struct vm *vm)
+{
+    return vm->foreign.msg[0] == '\0' ? &vm->foreign : NULL;
 }
 
 /* The top of the stack, or NULL where it is a mark or nothing. */
@@ -187,8 +206,10 @@ static int op_long1(struct vm *vm, size_t n_bytes, struct dnas_err *err)
 
     if (take_number(vm, n_bytes, &n, err) != 0)
         return -1;
-    if (n > 8)
-        return dnas_err_set(err, "has an integer of %" PRIu64 " bytes; 8 at most can be read", n);
+    if (n > 8) {
+        dnas_err_set(foreign(vm), "has an integer of %" PRIu64 " bytes; 8 at most can be read", n);
+        return take(vm, n, err) ? push_inert(vm) : -1;
+    }
     if (take_number(vm, (size_t)n, &x, err) != 0)
         return -1;
     if (n > 0 && n < 8 && x >> (8 * n - 1))
@@ -203,8 +224,10 @@ static int op_text(struct vm *vm, size_t n_bytes, struct dnas_err *err)
 
     if (take_number(vm, n_bytes, &n, err) != 0 || (p = take(vm, n, err)) == NULL)
         return -1;
-    if (!dnas_is_utf8((const char *)p, (size_t)n))
-        return dnas_err_set(err, "has a text that is not UTF-8");
+    if (!dnas_is_utf8((const char *)p, (size_t)n)) { /* or has a zero: bytes, by protocol 2 */
+        dnas_err_set(foreign(vm), "has a text that is not UTF-8");
+        return push_inert(vm);
+    }
     return push(vm, (struct value){.kind = TEXT, .s = (const char *)p, .n = (size_t)n});
 }
 
@@ -220,10 +243,11 @@ static int push_global(struct vm *vm, const char *module, size_t n_module, const
     for (size_t g = 0; g < sizeof(globals) / sizeof(globals[0]); g++)
         if (strcmp(full, globals[g]) == 0)
             return push(vm, (struct value){.kind = GLOBAL, .i = (int64_t)g});
-    return dnas_err_set(err,
-                        "asks for the Python object '%s', where a dict of f32 tensors needs only "
-                        "%s, %s and %s; try safetensors",
-                        full, globals[0], globals[1], globals[2]);
+    dnas_err_set(foreign(vm),
+                 "asks for the Python object '%s', where a dict of f32 tensors needs only "
+                 "%s, %s and %s; try safetensors",
+                 full, globals[0], globals[1], globals[2]);
+    return push_inert(vm);
 }
 
 static int take_line(struct vm *vm, const char **line, size_t *n, struct dnas_err *err)
@@ -353,8 +377,10 @@ static int op_persistent_id(struct vm *vm, size_t unused, struct dnas_err *err)
     n = item(vm, id, 4, INT);
     if (!word || !type || !key || !n || !item(vm, id, 3, TEXT) || id->n != 5 || word->n != 7 ||
         memcmp(word->s, "storage", 7) != 0 || type->i != FLOAT_STORAGE || key->n > KEY_MAX_BYTES ||
-        n->i < 0)
-        return dnas_err_set(err, "has a storage in a form that torch.save does not write");
+        n->i < 0) {
+        dnas_err_set(foreign(vm), "has a storage in a form that torch.save does not write");
+        return push_inert(vm);
+    }
     return push(vm, (struct value){.kind = STORAGE, .s = key->s, .n = key->n, .i = n->i});
 }
 
@@ -371,29 +397,44 @@ static int natural_numbers(const struct vm *vm, const struct value *tuple, uint6
 }
 
 /* (storage, offset, shape, stride, requires_grad, hooks) */
-static int rebuild_tensor(struct vm *vm, const struct value *args, struct dnas_err *err)
+static int rebuild_tensor(struct vm *vm, const struct value *args)
 {
     const struct value *storage = item(vm, args, 0, STORAGE), *offset = item(vm, args, 1, INT);
     const struct value *shape = item(vm, args, 2, TUPLE), *stride = item(vm, args, 3, TUPLE);
     struct torch_tensor t;
 
     if (!storage || !offset || offset->i < 0 || !shape || !stride || shape->n != stride->n ||
-        !item(vm, args, 4, BOOL) || !item(vm, args, 5, ORDERED) || args->n != 6)
-        return dnas_err_set(err, "has a tensor in a form that torch.save does not write");
-    if (shape->n > DNAS_TENSOR_DIMS_MAX)
-        return dnas_err_set(err, "has a tensor of %zu dimensions; %d at most can be read", shape->n,
-                            DNAS_TENSOR_DIMS_MAX);
+        !item(vm, args, 4, BOOL) || !item(vm, args, 5, ORDERED) || args->n != 6) {
+        dnas_err_set(foreign(vm), "has a tensor in a form that torch.save does not write");
+        return push_inert(vm);
+    }
+    if (shape->n > DNAS_TENSOR_DIMS_MAX) {
+        dnas_err_set(foreign(vm), "has a tensor of %zu dimensions; %d at most can be read",
+                     shape->n, DNAS_TENSOR_DIMS_MAX);
+        return push_inert(vm);
+    }
     t = (struct torch_tensor){.key = storage->s,
                               .key_len = storage->n,
                               .n_storage = (uint64_t)storage->i,
                               .offset = (uint64_t)offset->i,
                               .n_dims = (int)shape->n};
-    if (natural_numbers(vm, shape, t.shape) != 0 || natural_numbers(vm, stride, t.stride) != 0)
-        return dnas_err_set(err, "has a tensor with a dimension that is no natural number");
+    if (natural_numbers(vm, shape, t.shape) != 0 || natural_numbers(vm, stride, t.stride) != 0) {
+        dnas_err_set(foreign(vm), "has a tensor with a dimension that is no natural number");
+        return push_inert(vm);
+    }
     vm->tensors =
         dnas_xgrow(vm->tensors, &vm->cap_tensors, vm->n_tensors + 1, sizeof(*vm->tensors));
     vm->tensors[vm->n_tensors] = t;
     return push(vm, (struct value){.kind = TENSOR, .i = (int64_t)vm->n_tensors++});
+}
+
+/* A call or a new object of something else: inert. */
+static int call_nothing(struct vm *vm, const struct value *callable, struct dnas_err *err)
+{
+    if (callable->kind != GLOBAL && callable->kind != INERT)
+        return dnas_err_set(err, "calls what is no function");
+    dnas_err_set(foreign(vm), "makes a call that torch.save does not write");
+    return push_inert(vm);
 }
 
 static int op_reduce(struct vm *vm, size_t unused, struct dnas_err *err)
@@ -404,14 +445,14 @@ static int op_reduce(struct vm *vm, size_t unused, struct dnas_err *err)
     if (!callable)
         return -1;
     if (callable->kind == GLOBAL && callable->i == REBUILD_TENSOR)
-        return rebuild_tensor(vm, args, err);
+        return rebuild_tensor(vm, args);
     if (callable->kind == GLOBAL && callable->i == ORDERED_DICT && args->kind == TUPLE &&
         args->n == 0)
         return push(vm, (struct value){.kind = ORDERED});
-    return dnas_err_set(err, "makes a call that torch.save does not write");
+    return call_nothing(vm, callable, err);
 }
 
-/* An OrderedDict's attributes: the _metadata of a state dict.  Not needed. */
+/* Of an OrderedDict the attributes are the _metadata of a state dict.  Not needed. */
 static int op_build(struct vm *vm, size_t unused, struct dnas_err *err)
 {
     const struct value *state = pop(vm, err), *object = state ? top(vm, err) : NULL;
@@ -419,7 +460,7 @@ static int op_build(struct vm *vm, size_t unused, struct dnas_err *err)
     (void)unused;
     if (!object)
         return -1;
-    if (object->kind != ORDERED || state->kind != DICT)
+    if (object->kind != INERT && (object->kind != ORDERED || state->kind != DICT))
         return dnas_err_set(err, "gives attributes to what is no OrderedDict");
     return 0;
 }
@@ -430,13 +471,13 @@ static int set_items(struct vm *vm, size_t dict, size_t first, struct dnas_err *
 {
     enum kind kind = vm->values[vm->stack[dict]].kind;
 
-    if (kind != DICT && kind != ORDERED)
+    if (kind != DICT && kind != ORDERED && kind != INERT)
         return dnas_err_set(err, "sets items of what is no dict");
     if ((vm->n_stack - first) % 2 != 0)
         return dnas_err_set(err, "has a key without a value");
-    for (size_t i = first; i < vm->n_stack; i += 2) {
+    for (size_t i = first; kind != INERT && i < vm->n_stack; i += 2) {
         if (vm->values[vm->stack[i]].kind != TEXT)
-            return dnas_err_set(err, "has a key that is no text");
+            dnas_err_set(foreign(vm), "has a key that is no text");
         vm->pairs = dnas_xgrow(vm->pairs, &vm->cap_pairs, vm->n_pairs + 1, sizeof(*vm->pairs));
         vm->pairs[vm->n_pairs++] =
             (struct pair){.dict = vm->stack[dict], .key = vm->stack[i], .value = vm->stack[i + 1]};
@@ -465,9 +506,75 @@ static int op_set_items(struct vm *vm, size_t unused, struct dnas_err *err)
     return set_items(vm, mark - 1, mark + 1, err);
 }
 
+/* ---- opcodes that no dict of tensors needs: what they make is inert ---- */
+
+/* A list, a set; with n_bytes behind it a number. */
+static int op_inert(struct vm *vm, size_t n_bytes, struct dnas_err *err)
+{
+    return take(vm, n_bytes, err) ? push_inert(vm) : -1;
+}
+
+/* Bytes, and integers beyond 255 bytes, after their number. */
+static int op_bytes(struct vm *vm, size_t n_bytes, struct dnas_err *err)
+{
+    uint64_t n;
+
+    return take_number(vm, n_bytes, &n, err) == 0 && take(vm, n, err) ? push_inert(vm) : -1;
+}
+
+static int op_pop(struct vm *vm, size_t unused, struct dnas_err *err)
+{
+    (void)unused;
+    return pop(vm, err) ? 0 : -1;
+}
+
+/* Takes all from the topmost mark on off the stack. */
+static int op_pop_mark(struct vm *vm, size_t unused, struct dnas_err *err)
+{
+    (void)unused;
+    return find_mark(vm, &vm->n_stack, err);
+}
+
+static int op_frozenset(struct vm *vm, size_t unused, struct dnas_err *err)
+{
+    return op_pop_mark(vm, unused, err) == 0 ? push_inert(vm) : -1;
+}
+
+/* What takes items must be inert: a list, a set, an object. */
+static int check_takes_items(struct vm *vm, struct dnas_err *err)
+{
+    const struct value *list = top(vm, err);
+
+    if (list && list->kind != INERT)
+        return dnas_err_set(err, "adds items to what is no list");
+    return list ? 0 : -1;
+}
+
+static int op_append(struct vm *vm, size_t unused, struct dnas_err *err)
+{
+    return op_pop(vm, unused, err) == 0 ? check_takes_items(vm, err) : -1;
+}
+
+static int op_append_from_mark(struct vm *vm, size_t unused, struct dnas_err *err)
+{
+    return op_pop_mark(vm, unused, err) == 0 ? check_takes_items(vm, err) : -1;
+}
+
+/* A class and n sets of arguments. */
+static int op_new_object(struct vm *vm, size_t n, struct dnas_err *err)
+{
+    const struct value *class = NULL;
+
+    for (size_t i = 0; i <= n; i++)
+        if (!(class = pop(vm, err)))
+            return -1;
+    return call_nothing(vm, class, err);
+}
+
 static const struct op {
     int (*run)(struct vm *vm, size_t arg, struct dnas_err *err);
     size_t arg;
+    bool is_foreign;
 } ops[256] = {
     [PROTO] = {op_proto, 1},
     [0x95] = {op_frame, 8},          /* FRAME */
@@ -499,6 +606,22 @@ static const struct op {
     ['b'] = {op_build, 0},           /* BUILD */
     ['s'] = {op_set_item, 0},        /* SETITEM */
     ['u'] = {op_set_items, 0},       /* SETITEMS */
+
+    ['G'] = {op_inert, 8, true},             /* BINFLOAT */
+    [']'] = {op_inert, 0, true},             /* EMPTY_LIST */
+    [0x8f] = {op_inert, 0, true},            /* EMPTY_SET */
+    ['C'] = {op_bytes, 1, true},             /* SHORT_BINBYTES */
+    ['B'] = {op_bytes, 4, true},             /* BINBYTES */
+    [0x96] = {op_bytes, 8, true},            /* BYTEARRAY8 */
+    [0x8b] = {op_bytes, 4, true},            /* LONG4 */
+    ['0'] = {op_pop, 0, true},               /* POP */
+    ['1'] = {op_pop_mark, 0, true},          /* POP_MARK */
+    ['a'] = {op_append, 0, true},            /* APPEND */
+    ['e'] = {op_append_from_mark, 0, true},  /* APPENDS */
+    [0x90] = {op_append_from_mark, 0, true}, /* ADDITEMS */
+    [0x91] = {op_frozenset, 0, true},        /* FROZENSET */
+    [0x81] = {op_new_object, 1, true},       /* NEWOBJ */
+    [0x92] = {op_new_object, 2, true},       /* NEWOBJ_EX */
 };
 
 /* ---- the machine ---- */
@@ -515,11 +638,13 @@ static int run(struct vm *vm, struct dnas_err *err)
             return -1;
         if (*code == STOP)
             break;
+        if (!ops[*code].run || ops[*code].is_foreign)
+            dnas_err_set(ops[*code].run ? foreign(vm) : err,
+                         "has an opcode (0x%02x at byte %zu) that torch.save does not write for "
+                         "a dict of tensors",
+                         *code, at);
         if (!ops[*code].run)
-            return dnas_err_set(err,
-                                "has an opcode (0x%02x at byte %zu) that torch.save does not "
-                                "write for a dict of tensors",
-                                *code, at);
+            return -1;
         if (ops[*code].run(vm, ops[*code].arg, err) != 0)
             return -1;
     }
@@ -528,20 +653,30 @@ static int run(struct vm *vm, struct dnas_err *err)
     return 0;
 }
 
-/* Of a training run's checkpoint its "state_dict"; else the dict itself. */
-static const struct value *state_dict(const struct vm *vm, const struct value *root)
+static bool is_dict(const struct value *value)
+{
+    return value->kind == DICT || value->kind == ORDERED;
+}
+
+/* Of a training run's checkpoint its "state_dict"; NULL where there is none. */
+static int find_state_dict(const struct value **out, const struct vm *vm, const struct value *root,
+                           struct dnas_err *err)
 {
     static const char name[] = "state_dict";
 
+    *out = NULL;
     for (size_t i = 0; i < vm->n_pairs; i++) {
         const struct value *key = &vm->values[vm->pairs[i].key];
         const struct value *value = &vm->values[vm->pairs[i].value];
 
-        if (&vm->values[vm->pairs[i].dict] == root && key->n == sizeof(name) - 1 &&
-            memcmp(key->s, name, key->n) == 0 && (value->kind == DICT || value->kind == ORDERED))
-            return value;
+        if (&vm->values[vm->pairs[i].dict] != root || key->kind != TEXT ||
+            key->n != sizeof(name) - 1 || memcmp(key->s, name, key->n) != 0 || !is_dict(value))
+            continue;
+        if (*out)
+            return dnas_err_set(err, "holds '%s' twice", name);
+        *out = value;
     }
-    return root;
+    return 0;
 }
 
 /* What the pickle leaves on its stack must be a dict of tensors, or hold one.  A
@@ -549,12 +684,17 @@ static const struct value *state_dict(const struct vm *vm, const struct value *r
  * pickle. */
 static int collect(struct vm *vm, struct torch_tensor **out, size_t *n_out, struct dnas_err *err)
 {
-    const struct value *root = vm->n_stack == 1 ? top(vm, err) : NULL;
+    const struct value *root = vm->n_stack == 1 ? top(vm, err) : NULL, *state = NULL;
     size_t cap = 0;
 
-    if (!root || (root->kind != DICT && root->kind != ORDERED))
+    if (root && is_dict(root) && find_state_dict(&state, vm, root, err) != 0)
+        return -1;
+    if (state)
+        root = state;
+    else if (vm->foreign.msg[0] != '\0')
+        return dnas_err_set(err, "%s", vm->foreign.msg);
+    if (!root || !is_dict(root))
         return dnas_err_set(err, "holds no dict of tensors");
-    root = state_dict(vm, root);
     for (size_t i = 0; i < vm->n_pairs; i++) {
         struct value *key = &vm->values[vm->pairs[i].key];
         const struct value *value = &vm->values[vm->pairs[i].value];
@@ -562,6 +702,11 @@ static int collect(struct vm *vm, struct torch_tensor **out, size_t *n_out, stru
 
         if (&vm->values[vm->pairs[i].dict] != root)
             continue;
+        if (key->kind != TEXT)
+            return dnas_err_set(err, "has a key that is no text");
+        if (value->kind == INERT)
+            return dnas_err_set(err, "holds '%.*s', which is no f32 tensor; try safetensors",
+                                n_shown, key->s);
         if (value->kind != TENSOR)
             return dnas_err_set(err,
                                 "holds '%.*s', which is no tensor; try saving the state dict "

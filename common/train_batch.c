@@ -164,19 +164,64 @@ int dnas_train_batch_learn(struct dnas_train_batch *b, double *loss, enum dnas_o
     DNAS_BUG("objective %d", (int)objective);
 }
 
+/* Of validation batch k the first row; *B of them. */
+static size_t validation_batch(const struct dnas_train_batch *b, size_t *B, size_t k)
+{
+    size_t from = k * DNAS_VALIDATION_PAIRS, left = dnas_pair_source_n_validation(b->source) - from;
+
+    *B = left < DNAS_VALIDATION_PAIRS ? left : DNAS_VALIDATION_PAIRS;
+    return from;
+}
+
+static size_t n_validation_batches(const struct dnas_train_batch *b)
+{
+    size_t n = dnas_pair_source_n_validation(b->source);
+
+    return (n + DNAS_VALIDATION_PAIRS - 1) / DNAS_VALIDATION_PAIRS;
+}
+
+/* Whether the B validation rows from `from` on have negatives (contrastive.h): with two labels
+ * among them each has. */
+static bool has_negatives(const struct dnas_train_batch *b, size_t from, size_t B)
+{
+    uint32_t first =
+        dnas_pair_source_label(b->source, dnas_pair_source_validation(b->source, from));
+
+    if (b->t->ignore_labels)
+        return B > 1;
+    for (size_t i = 1; i < B; i++)
+        if (dnas_pair_source_label(b->source, dnas_pair_source_validation(b->source, from + i)) !=
+            first)
+            return true;
+    return false;
+}
+
+size_t dnas_train_batch_n_validation(const struct dnas_train_batch *b, size_t *n_left_out)
+{
+    size_t n = n_validation_batches(b), B;
+
+    *n_left_out = 0;
+    for (size_t k = 0; k < n; k++) {
+        size_t from = validation_batch(b, &B, k);
+
+        *n_left_out += !has_negatives(b, from, B);
+    }
+    return n;
+}
+
 int dnas_train_batch_validate(struct dnas_train_batch *b, double *loss,
                               enum dnas_objective objective, struct dnas_err *err)
 {
-    size_t n = dnas_pair_source_n_validation(b->source), n_done = 0;
+    size_t n = n_validation_batches(b), n_done = 0;
     double sum = 0;
 
-    for (size_t from = 0; from < n; from += DNAS_VALIDATION_PAIRS) {
-        size_t B = n - from < DNAS_VALIDATION_PAIRS ? n - from : DNAS_VALIDATION_PAIRS;
+    for (size_t k = 0; k < n; k++) {
+        size_t B, from = validation_batch(b, &B, k);
         double one = 0;
         int status;
 
-        if (B < 2 && n > 1) /* nothing to tell it apart from */
-            break;
+        if (objective != DNAS_MLM && !has_negatives(b, from, B))
+            continue;
         for (size_t i = 0; i < B; i++)
             b->rows[i] = dnas_pair_source_validation(b->source, from + i);
         if (read_pairs(b, b->rows, B, 0, B, err) != 0)

@@ -34,8 +34,13 @@ void dnas_train_batch_free(struct dnas_train_batch *b);
 int dnas_train_batch_learn(struct dnas_train_batch *b, double *loss, enum dnas_objective objective,
                            uint32_t epoch, uint64_t index, uint32_t step, struct dnas_err *err);
 
+/* The validation rows make so many batches of DNAS_VALIDATION_PAIRS; so many of these have
+ * nothing to be told apart from: rows of one label, or a single row. */
+size_t dnas_train_batch_n_validation(const struct dnas_train_batch *b, size_t *n_left_out);
+
 /* The mean loss over the validation rows in their order: of masked tokens for
- * DNAS_MLM, else Weighted SimCLR in batches of 48.  NAN where there are no rows. */
+ * DNAS_MLM, else Weighted SimCLR, without the batches that have nothing to be told
+ * apart from.  NAN where no rows are left. */
 int dnas_train_batch_validate(struct dnas_train_batch *b, double *loss,
                               enum dnas_objective objective, struct dnas_err *err);
 

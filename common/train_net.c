@@ -99,13 +99,28 @@ static void on_signal(int number)
     asked_to_stop = number;
 }
 
-static void listen(void)
-{
-    struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+static const int heard[] = {SIGTERM, SIGUSR1};
+#define N_HEARD (sizeof(heard) / sizeof(*heard))
+static struct sigaction unheard[N_HEARD]; /* what they did before */
+static bool listens;
 
+void dnas_train_net_listen(void)
+{
+    const struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+
+    for (size_t i = 0; i < N_HEARD; i++)
+        sigaction(heard[i], &act, listens ? NULL : &unheard[i]);
+    listens = true;
+}
+
+void dnas_train_net_unlisten(void)
+{
+    for (size_t i = 0; listens && i < N_HEARD; i++)
+        sigaction(heard[i], &unheard[i], NULL);
+    listens = false;
+    if (asked_to_stop)
+        raise(asked_to_stop);
     asked_to_stop = 0;
-    sigaction(SIGTERM, &act, NULL);
-    sigaction(SIGUSR1, &act, NULL);
 }
 
 /* ---- a run ---- */
@@ -571,13 +586,37 @@ static int take_up(struct run *r, struct dnas_err *err)
     return 0;
 }
 
+/* Pairs of one species are not told apart, so batches of such are left out of the
+ * validation of contrastive objectives; something must be left. */
+static int check_validation(const struct run *r, struct dnas_err *err)
+{
+    size_t n = 0, n_left_out = 0;
+
+    if (has_contrast(r->t))
+        n = dnas_train_batch_n_validation(r->batch, &n_left_out);
+    if (n == 0 || n_left_out == 0)
+        return 0;
+    if (n_left_out == n)
+        return dnas_err_set(
+            err,
+            "%s: no pair for validation has another species in its batch of %d to "
+            "be told apart from: hold out pairs of more species, mixed, or none; or give "
+            "--no-mask-same-label",
+            dnas_pair_source_name(r->source), DNAS_VALIDATION_PAIRS);
+    if (is_first(r))
+        dnas_msg_note("validation leaves out %zu of %zu batches: each has pairs of one species "
+                      "alone, or a single pair",
+                      n_left_out, n);
+    return 0;
+}
+
 static int begin(struct run *r, struct dnas_err *err)
 {
     double loss;
 
     r->began_s = r->saved_s = dnas_clock_s();
     r->began_step = r->state.step;
-    if (open_log(r, err) != 0)
+    if (check_validation(r, err) != 0 || open_log(r, err) != 0)
         return -1;
     if (r->state.step > 0)
         return 0;
@@ -676,7 +715,7 @@ enum dnas_train_end dnas_train_net_run(const struct dnas_train_net *t, struct dn
     struct run r = {.t = t};
     enum dnas_train_end end = DNAS_TRAIN_FAILED;
 
-    listen();
+    dnas_train_net_listen();
     if (set_up(&r, err) == 0)
         end = steps(&r, err);
     if (end == DNAS_TRAIN_SAVED && is_first(&r))
@@ -687,5 +726,6 @@ enum dnas_train_end dnas_train_net_run(const struct dnas_train_net *t, struct dn
     if (end == DNAS_TRAIN_DONE && strcmp(dnas_pair_source_name(r.source), r.spool_path) == 0)
         unlink(r.spool_path);
     release(&r);
+    asked_to_stop = 0;
     return end;
 }

@@ -92,6 +92,12 @@ enum dnas_train_end {
     DNAS_TRAIN_FAILED,
 };
 
+/* From now on SIGTERM and SIGUSR1 are noted for dnas_train_net_run; else they are from its
+ * beginning.  A program calls this first of all, so that neither ends it before. */
+void dnas_train_net_listen(void);
+/* They do again what they did before, and one that came does it now: for other work. */
+void dnas_train_net_unlisten(void);
+
 /* Trains, and writes
  *   output             the last model
  *   NAME.best.EXT      that of the least validation loss, where there are rows for it

@@ -42,69 +42,69 @@ extern const char *const dnas_optimizers[],
     }
 
 /* clang-format off */
-#define DNAS_TRAIN_NET_OPTIONS(c)                                                                 \
+#define DNAS_TRAIN_NET_OPTIONS(c)                                                                  \
     {0, "init", "MODEL", DNAS_OPT_TEXT, &(c).init, 0, 0, NULL,                                     \
-     "bert: go on from this model instead of random weights"},                                     \
+     "net: go on from this model instead of random weights"},                                      \
     {'T', "tokenizer", "FILE", DNAS_OPT_TEXT, &(c).tokenizer, 0, 0, NULL,                          \
-     "bert: the tokenizer that made the tokens [the one of --init]"},                         \
+     "net: the tokenizer that made the tokens [the one of --init]"},                               \
     {0, "layers", "N", DNAS_OPT_INT, &(c).layers, 1, 1000, NULL,                                   \
-     "bert: layers of a network from scratch"},                                                    \
-    {0, "width", "N", DNAS_OPT_INT, &(c).width, 1, 65536, NULL, "bert: its channels"},             \
-    {0, "heads", "N", DNAS_OPT_INT, &(c).heads, 1, 4096, NULL, "bert: its attention heads"},       \
+     "net: layers of a network from scratch"},                                                     \
+    {0, "width", "N", DNAS_OPT_INT, &(c).width, 1, 65536, NULL, "net: channels"},                  \
+    {0, "heads", "N", DNAS_OPT_INT, &(c).heads, 1, 4096, NULL, "bert, esm: attention heads"},      \
     {0, "inner", "N", DNAS_OPT_INT, &(c).inner, 1, 262144, NULL,                                   \
-     "bert: the width of its gated part [4 times --width]"},                                       \
+     "net: the width of its feed-forward part [4 times --width]"},                                 \
     {0, "curriculum", "LIST", DNAS_OPT_TEXT, &(c).curriculum, 0, 0, NULL,                          \
-     "bert: objectives and their epochs: wsimclr, mimix, imix, supcon, mlm"},                      \
-    {'b', "batch", "PAIRS", DNAS_OPT_INT, &(c).batch, 1, 65536, NULL, "bert: pairs a step"},       \
+     "net: epochs of wsimclr, mimix, imix, supcon and, not for hyena, mlm"},                       \
+    {'b', "batch", "PAIRS", DNAS_OPT_INT, &(c).batch, 1, 65536, NULL, "net: pairs a step"},        \
     {0, "max-tokens", "N", DNAS_OPT_INT, &(c).max_tokens, 1, 1048576, NULL,                        \
-     "bert: cut sequences after N tokens"},                                                        \
-    {0, "rate", "X", DNAS_OPT_REAL, &(c).rate, 0, 1e30, NULL, "bert: learning rate"},                 \
+     "net: cut sequences after N tokens"},                                                         \
+    {0, "rate", "X", DNAS_OPT_REAL, &(c).rate, 0, 1e30, NULL, "net: learning rate"},               \
     {0, "head-rate", "X", DNAS_OPT_REAL, &(c).head_rate, 0, 1e6, NULL,                             \
-     "bert: the contrastive head's rate, as a multiple"},                                          \
+     "net: the contrastive head's rate, as a multiple"},                                           \
     {0, "optimizer", "NAME", DNAS_OPT_CHOICE, &(c).optimizer, 0, 0, dnas_optimizers,               \
-     "bert: adam or adamw"},                                                                       \
-    {0, "decay", "X", DNAS_OPT_REAL, &(c).decay, 0, 1, NULL, "bert: weight decay"},                \
+     "net: adam or adamw"},                                                                        \
+    {0, "decay", "X", DNAS_OPT_REAL, &(c).decay, 0, 1, NULL, "net: weight decay"},                 \
     {0, "warmup", "STEPS", DNAS_OPT_INT, &(c).warmup, 0, 4e9, NULL,                                \
-     "bert: let the rate rise over so many steps"},                                                \
+     "net: let the rate rise over so many steps"},                                                 \
     {0, "schedule", "NAME", DNAS_OPT_CHOICE, &(c).schedule, 0, 0, dnas_schedules,                  \
-     "bert: then constant, cosine or linear"},                                                     \
+     "net: then constant, cosine or linear"},                                                      \
     {0, "final-rate", "SHARE", DNAS_OPT_REAL, &(c).final_share, 0, 1, NULL,                        \
-     "bert: where cosine and linear end, as a share of the rate"},                                 \
+     "net: where cosine and linear end, as a share of the rate"},                                  \
     {0, "clip", "NORM", DNAS_OPT_REAL, &(c).clip, 0, 1e30, NULL,                                   \
-     "bert: the largest norm of all gradients; 0: any"},                                           \
-    {0, "dropout", "RATE", DNAS_OPT_REAL, &(c).dropout, 0, 0.9, NULL, "bert: dropout"},            \
+     "net: the largest norm of all gradients; 0: any"},                                            \
+    {0, "dropout", "RATE", DNAS_OPT_REAL, &(c).dropout, 0, 0.9, NULL, "net: dropout"},             \
     {0, "temperature", "X", DNAS_OPT_REAL, &(c).temperature, 1e-4, 100, NULL,                      \
-     "bert: temperature of the contrastive losses"},                                               \
+     "net: temperature of the contrastive losses"},                                                \
     {0, "mix-alpha", "X", DNAS_OPT_REAL, &(c).mix_alpha, 1e-3, 1e3, NULL,                          \
-     "bert: mixing coefficients are drawn from Beta(X, X)"},                                       \
+     "net: mixing coefficients are drawn from Beta(X, X)"},                                        \
     {0, "mix-group", "PAIRS", DNAS_OPT_INT, &(c).mix_group, 0, 65536, NULL,                        \
-     "bert: mix among so many pairs only; 0: all that a process has"},                                          \
+     "net: mix among so many pairs only; 0: all that a process has"},                              \
     {0, "mask-rate", "RATE", DNAS_OPT_REAL, &(c).mask_rate, 0.001, 0.9, NULL,                      \
-     "bert: the share of tokens that mlm masks"},                                                  \
+     "bert, esm: the share of tokens that mlm masks"},                                             \
     {0, "projection", "N", DNAS_OPT_INT, &(c).projection, 1, 65536, NULL,                          \
-     "bert: outputs of the contrastive head"},                                                     \
+     "net: outputs of the contrastive head"},                                                      \
     {0, "freeze", "N", DNAS_OPT_INT, &(c).freeze, 0, 1001, NULL,                                   \
-     "bert: 1: the embedding stays as it is; 1 + K: and the first K layers"},                      \
+     "net: 1: the embedding stays as it is; 1 + K: and the first K layers"},                       \
     {0, "no-mask-same-label", NULL, DNAS_OPT_FLAG, &(c).no_mask, 0, 0, NULL,                       \
-     "bert: take pairs of one species as negatives of each other, too"},                           \
+     "net: take pairs of one species as negatives of each other, too"},                            \
     {0, "precision", "TYPE", DNAS_OPT_CHOICE, &(c).precision, 0, 0, dnas_precisions,               \
-     "bert: multiply in f32 or, where the processor can, in bf16; parameters stay f32"},           \
+     "net: multiply in f32 or, where the processor can, in bf16; parameters stay f32"},            \
     {0, "compat", "NAME", DNAS_OPT_CHOICE, &(c).compat, 0, 0, dnas_train_compats,                  \
-     "bert: dnabert-s does what the original code does"},                                          \
+     "net: dnabert-s does what the original code does"},                                           \
     {0, "max-steps", "N", DNAS_OPT_INT, &(c).max_steps, 0, 4e9, NULL,                              \
-     "bert: end after N steps; 0: after the curriculum"},                                          \
+     "net: end after N steps; 0: after the curriculum"},                                           \
     {0, "validate-steps", "N", DNAS_OPT_INT, &(c).validate_steps, 0, 4e9, NULL,                    \
-     "bert: validate every N steps; 0: after each epoch"},                                         \
+     "net: validate every N steps; 0: after each epoch"},                                          \
     {0, "checkpoint-steps", "N", DNAS_OPT_INT, &(c).checkpoint_steps, 0, 4e9, NULL,                \
-     "bert: save a checkpoint every N steps; 0: by time alone"},                                   \
+     "net: save a checkpoint every N steps; 0: by time alone"},                                    \
     {0, "checkpoint-minutes", "X", DNAS_OPT_REAL, &(c).checkpoint_minutes, 0, 1e6, NULL,           \
-     "bert: and every X minutes; 0: by steps alone"},                                              \
+     "net: and every X minutes; 0: by steps alone"},                                               \
     {0, "resume", NULL, DNAS_OPT_FLAG, &(c).resume, 0, 0, NULL,                                    \
-     "bert: go on from the checkpoint beside the output, if there is one"},                        \
+     "net: go on from the checkpoint beside the output, if there is one"},                         \
     {0, "log", "FILE", DNAS_OPT_TEXT, &(c).log, 0, 0, NULL,                                        \
-     "bert: write a line a step: loss, validation loss, rate"},                                    \
+     "net: write a line a step: loss, validation loss, rate"},                                     \
     {0, "save-hf", "DIR", DNAS_OPT_TEXT, &(c).save_hf, 0, 0, NULL,                                 \
-     "bert: write the model as a Hugging Face folder, too"}
+     "net: write the model as a Hugging Face folder, too"}
 /* clang-format on */
 
 /* Fills t from the options, but for output, input, seed, threads and pg_json; -1

@@ -268,7 +268,8 @@ static struct dnas_kmer_model *make_model(const struct job *j, const struct dnas
                                     .O = j->I,
                                     .mean = j->mean,
                                     .weight = j->weight,
-                                    .n_layers = DNAS_VAE_ENCODER};
+                                    .n_layers = DNAS_VAE_ENCODER,
+                                    .is_vae = true};
     float *weight[DNAS_VAE_ENCODER], *bias[DNAS_VAE_ENCODER];
     struct dnas_kmer_model *m;
 

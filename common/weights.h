@@ -53,7 +53,7 @@ struct dnas_weights;
 
 /* Opens a .safetensors file; a torch.save file in zip format (torch 1.6 on;
  * an [Ordered]dict of f32 tensors, or one that has it as "state_dict" beside
- * numbers and texts); the .index.json of several such files; or
+ * whatever a training run keeps); the .index.json of several such files; or
  * a Hugging Face folder with model.safetensors, model.safetensors.index.json,
  * pytorch_model.bin, pytorch_model.bin.index.json or weights.ckpt, the first that
  * is there.

@@ -76,7 +76,8 @@ struct torch_tensor {
     uint64_t shape[DNAS_TENSOR_DIMS_MAX], stride[DNAS_TENSOR_DIMS_MAX];
 };
 
-/* The tensors of a pickled dict, in its order.  Free *out with free(). */
+/* The tensors of a pickled dict, or of its "state_dict", in its order.  Free *out
+ * with free(). */
 int torch_unpickle(struct torch_tensor **out, size_t *n_out, const unsigned char *bytes, size_t n,
                    struct dnas_err *err);
 

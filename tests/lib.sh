@@ -65,6 +65,31 @@ random_fasta() { # random_fasta RECORDS SEED: three "species" of different compo
     }'
 }
 
+# random_pairs PAIRS SPECIES VALIDATION: pairs.tsv, pairs of species of different composition, the
+# last VALIDATION held out; pairs.fa, the two of each as one sequence.
+random_pairs() {
+    awk -v n_pairs="$1" -v n_species="$2" -v held_out="$3" 'BEGIN {
+        x = 7
+        split("AACGT ACCGGG ACGTTT GGTTA", mix, " ")
+        print "id\tseq_a\tseq_b\tsplit\tlabel"
+        for (i = 1; i <= n_pairs; i++) {
+            m = mix[i % n_species + 1]
+            printf "p%d", i
+            for (k = 0; k < 2; k++) {
+                s = ""
+                n = 60 + i % 7 * 9
+                for (l = 0; l < n; l++) {
+                    x = (x * 16807) % 2147483647
+                    s = s substr(m, int(x / 16) % length(m) + 1, 1)
+                }
+                printf "\t%s", s
+            }
+            print "\t" (i > n_pairs - held_out) "\tspecies" i % n_species
+        }
+    }' >pairs.tsv
+    awk -F '\t' 'NR > 1 { print ">" NR " label=" $5 "\n" $2 $3 }' pairs.tsv >pairs.fa
+}
+
 bgzf() { # bgzf FILE: as one BGZF block (FILE must be small)
     local n
     n=$(($(gzip -nc "$1" | wc -c) + 7)) # the size of the block less one

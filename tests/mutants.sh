@@ -30,14 +30,14 @@ export BUILD=$dir/build
 program_of() { # program_of TEST: what make builds for it; a script needs the tools
     local name=$1 folder=${1%/*}
     case $folder in
-    cli | suite) printf '%s\n' all "$BUILD/tests/faults/faults.so" ;;
+    cli | suite) echo all ;;
     fuzz) echo "$BUILD/tests/fuzz/fuzz_${name#*/}" ;;
     *) echo "$BUILD/tests/$folder/test_${name#*/}" ;;
     esac
 }
 build() { # build TEST...
-    local name targets=()
-    for name in "$@"; do mapfile -t -O "${#targets[@]}" targets < <(program_of "$name"); done
+    local name targets=("$BUILD/tests/faults/faults.so")
+    for name in "$@"; do targets+=("$(program_of "$name")"); done
     make -j"$JOBS" BUILD="$BUILD" CFLAGS=-O1 "${targets[@]}" >"$dir/build.log" 2>&1
 }
 passes() { # passes TEST: whether all of it does

@@ -2,7 +2,7 @@
  *
  * dnas-train - genomes or pairs to a model.
  *
- * In:  bert, hyena: PAIRS of tokens
+ * In:  bert, hyena, esm: PAIRS of tokens
  *      kmer: FASTA or FASTQ, or PAIRS of letters
  *      vae: FASTA or FASTQ
  * Out: a model (safetensors)
@@ -132,7 +132,7 @@ static int run_kmer(struct train *t, const struct dnas_tool *tool, char **paths,
     return status;
 }
 
-/* ---- --arch bert, hyena ---- */
+/* ---- --arch bert, hyena, esm ---- */
 
 /* -1 to go on, or the exit status. */
 static int check_net(struct train *t, int n_paths, struct dnas_err *err)
@@ -228,6 +228,7 @@ static int check(struct train *t, int n_paths, struct dnas_err *err)
 {
     if (t->arch >= ARCH_BERT || t->cli.init)
         return check_net(t, n_paths, err);
+    dnas_train_net_unlisten();
     if (!t->common.output && isatty(STDOUT_FILENO)) {
         dnas_msg_error("standard output is a terminal: redirect it, use -o FILE");
         return 1;
@@ -269,7 +270,7 @@ int main(int argc, char **argv)
     /* clang-format off */
     const struct dnas_opt opts[] = {
         {0, "arch", "NAME", DNAS_OPT_CHOICE, &t.arch, 0, 0, archs,
-         "what to train: a map of k-mers, an autoencoder of them, or a network"},
+         "kmer, a map of k-mers; vae, an autoencoder; or a network (net): bert, hyena, esm"},
         {'s', "seed", "N", DNAS_OPT_INT, &t.seed, 0, 9007199254740991.0, NULL,
          "draws with this seed"},
         {0, "no-pg", NULL, DNAS_OPT_FLAG, &t.common.no_pg, 0, 0, NULL,
@@ -309,7 +310,7 @@ int main(int argc, char **argv)
         {0, "vae-dropout", "RATE", DNAS_OPT_REAL, &t.vae.dropout, 0, 0.9, NULL, "vae: dropout"},
         DNAS_TRAIN_NET_OPTIONS(t.cli),
         {0, "deadline", "SECONDS", DNAS_OPT_REAL, &t.deadline_s, 1, 1e9, NULL,
-         "bert: of several processes, how long one waits for the others"},
+         "net: of several processes, how long one waits for the others"},
         {0},
     };
     /* clang-format on */
@@ -326,6 +327,7 @@ int main(int argc, char **argv)
     char **paths;
     int n_paths, status;
 
+    dnas_train_net_listen();
     dnas_start(argv);
     status = dnas_opt_parse(&tool, &t.common, argc, argv, &paths, &n_paths);
     if (status < 0)

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/hyena.h"
@@ -66,11 +65,6 @@ static void one_sequence(void *ctx, size_t i, int worker)
     dnas_network_forward(b->runs[worker], b->ids, b->T, 1);
 }
 
-static double cpu_s(void)
-{
-    return (double)clock() / CLOCKS_PER_SEC;
-}
-
 /* Processor seconds of a sequence's long convolutions. */
 static double convolutions(size_t T)
 {
@@ -84,10 +78,10 @@ static double convolutions(size_t T)
     for (size_t i = 0; i < T * C; i++)
         x[i] = k[i] = (float)(i % 1000) * 1e-6f;
     dnas_cpu_longconv_roots(roots, T);
-    from = cpu_s();
+    from = bench_cpu_s();
     for (size_t l = 0; l < shape.L; l++)
         dnas_cpu_longconv_fwd(x, x, 16, 16 * T, k, 16, 16 * T, skip, T, C, roots, scratch);
-    took = cpu_s() - from;
+    took = bench_cpu_s() - from;
     free(roots);
     free(scratch);
     free(x);
@@ -96,22 +90,12 @@ static double convolutions(size_t T)
     return took;
 }
 
-/* GFLOP/s of large products in a second of processor time. */
-static double peak(int n_threads)
-{
-    double wall_s = dnas_clock_s(), from = cpu_s(), rate = bench_peak(n_threads);
-
-    /* The best of three by the clock, times what share of it the processor was ours. */
-    wall_s = dnas_clock_s() - wall_s;
-    return rate * wall_s / (cpu_s() - from);
-}
-
 static void row(struct bench *b, const struct dnas_network *n, size_t T, int n_threads,
                 double seconds)
 {
     double C = (double)shape.C, F = (double)shape.F;
     double flop = 2 * (double)shape.L * (4 * C * C + 2 * F * C) * (double)T;
-    double before = peak(n_threads), after, from_s, from_cpu, took_s, took_cpu;
+    double before = bench_peak_of_cpu(n_threads), after, from_s, from_cpu, took_s, took_cpu;
     struct rusage usage;
     size_t n_done = 0;
 
@@ -122,17 +106,17 @@ static void row(struct bench *b, const struct dnas_network *n, size_t T, int n_t
     if (T <= 65536)
         one_sequence(b, 0, 0); /* makes the filters, once for all; longer ones are made each time */
     from_s = dnas_clock_s();
-    from_cpu = cpu_s();
+    from_cpu = bench_cpu_s();
     do {
         dnas_parallel_for((size_t)n_threads, n_threads, one_sequence, b);
         n_done += (size_t)n_threads;
         took_s = dnas_clock_s() - from_s;
     } while (took_s < seconds);
-    took_cpu = cpu_s() - from_cpu;
+    took_cpu = bench_cpu_s() - from_cpu;
     for (int i = 0; i < n_threads; i++)
         dnas_network_run_free(b->runs[i]);
     free(b->runs);
-    after = peak(n_threads);
+    after = bench_peak_of_cpu(n_threads);
     before = before > after ? before : after;
     getrusage(RUSAGE_SELF, &usage);
     took_cpu /= (double)n_done;

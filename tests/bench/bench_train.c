@@ -3,20 +3,25 @@
  * bench_train.c - steps of training beside the machine's own matrix products,
  * measured in the same run.
  *
- *   bench_train [THREADS [PAIRS [TOKENS]]]      (2 threads, 2 pairs of 2,000 tokens)
+ *   bench_train [THREADS [PAIRS [TOKENS [bert|esm|hyena]]]]      (2 threads, 2 pairs of
+ *                                                             2,000 tokens, all of them)
  *
- * For the published network (12 layers, 768 wide) and a small one (4 layers,
- * 256 wide): seconds a step of Weighted SimCLR and of MI-Mix, tokens a second, and
- * operations that ran as a share of the peak.  train_peers.py is PyTorch beside it.
- * Features are computed before the
- * loss and again for backward, so of four forward passes' worth of operations
- * three are needed.
+ * For DNABERT-2's network (12 layers, 768 wide) and a small one (4 layers, 256 wide),
+ * Nucleotide Transformer v2's 100m, and HyenaDNA's medium size with four times as many
+ * letters: seconds a step of Weighted SimCLR and of MI-Mix, tokens a second of the
+ * clock and of the processor, and operations that ran (those of transforms, too) as a
+ * share of the peak.
+ * train_peers.py is PyTorch beside it.  Features are computed before the loss and
+ * again for backward, so of four forward passes' worth of operations three are
+ * needed.
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <string.h>
 
 #include "common/bert.h"
+#include "common/esm.h"
+#include "common/hyena.h"
 #include "common/train_step.h"
 #include "common/rng.h"
 #include "tests/bench/peak.h"
@@ -74,62 +79,80 @@ static void run(struct dnas_step *step, const struct data *d, const struct dnas_
     }
 }
 
-static void bench(const char *name, const struct dnas_shape *shape, struct data *d, int n_threads,
-                  double dropout)
+struct row {
+    const char *name;
+    const struct dnas_backbone *backbone;
+    struct dnas_shape shape;
+    double dropout;
+    size_t n_letters; /* for each token of the command line */
+};
+
+static void bench(const struct row *row, size_t B, size_t n_tokens, int n_threads)
 {
+    struct data data = {.B = B, .T = n_tokens * row->n_letters}, *d = &data;
+    struct dnas_shape shape = row->shape;
     const struct dnas_net_heads heads = {.P = 128};
     const struct dnas_step_options o = {.max_pairs = d->B,
                                         .max_T = d->T,
                                         .mix_group = d->B,
                                         .temperature = 0.05,
-                                        .dropout = dropout,
+                                        .dropout = row->dropout,
                                         .n_threads = n_threads};
-    const struct dnas_step_mix mix = {shape->L / 2, d->perm, d->lambda};
-    struct dnas_net *net = dnas_net_new(&dnas_bert, shape, NULL, &heads);
-    struct dnas_step *step = dnas_step_new(net, &o);
+    struct dnas_step_mix mix = {.layer = shape.L / 2};
+    struct dnas_net *net;
+    struct dnas_step *step;
 
+    draw(d, shape.V);
+    mix.perm = d->perm;
+    mix.lambda = d->lambda;
+    shape.positions = row->backbone == &dnas_hyena ? d->T : 0;
+    net = dnas_net_new(row->backbone, &shape, NULL, &heads);
+    step = dnas_step_new(net, &o);
     dnas_net_init(net, 1, true);
     for (int mixed = 0; mixed < 2; mixed++) {
-        double before = bench_peak(n_threads), after, from_s, took_s, cpu_s;
-        clock_t from;
+        double before = bench_peak_of_cpu(n_threads), after, from_s, from_cpu, took_s, cpu_s;
         uint64_t flop = dnas_step_flop(step);
 
         from_s = dnas_clock_s();
-        from = clock();
+        from_cpu = bench_cpu_s();
         run(step, d, mixed ? &mix : NULL);
         took_s = dnas_clock_s() - from_s;
-        cpu_s = (double)(clock() - from) / CLOCKS_PER_SEC;
+        cpu_s = bench_cpu_s() - from_cpu;
         flop = dnas_step_flop(step) - flop;
-        after = bench_peak(n_threads);
+        after = bench_peak_of_cpu(n_threads);
         before = before > after ? before : after;
-        printf("%-10s %-8s dropout %.1f  %6.2f s a step of %zu pairs (%.2f of processor time)  "
-               "%6.0f tokens/s  %4.0f "
-               "GFLOP/s done: %3.0f %% of %.0f\n",
-               name, mixed ? "mimix" : "wsimclr", dropout, took_s, d->B, cpu_s,
-               (double)(2 * d->B * d->T) / took_s, 1e-9 * (double)flop / took_s,
-               1e-7 * (double)flop / took_s / before, before);
+        printf("%-10s %5zu %-8s dropout %.1f  %6.2f s a step of %zu pairs; %6.0f tokens/s, %6.0f a "
+               "processor second; %4.0f GFLOP done in it: %3.0f %% of %.0f\n",
+               row->name, d->T, mixed ? "mimix" : "wsimclr", row->dropout, took_s, d->B,
+               (double)(2 * d->B * d->T) / took_s, (double)(2 * d->B * d->T) / cpu_s,
+               1e-9 * (double)flop / cpu_s, 1e-7 * (double)flop / cpu_s / before, before);
         fflush(stdout);
     }
     dnas_step_free(step);
     dnas_net_free(net);
+    release(d);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct dnas_shape large = {12, 768, 12, 3072, 4096, 0, 1e-12f};
-    static const struct dnas_shape small = {4, 256, 4, 1024, 4096, 0, 1e-12f};
+    static const struct row rows[] = {
+        {"4 x 256", &dnas_bert, {4, 256, 4, 1024, 4096, 0, 1e-12f}, 0, 1},
+        {"4 x 256", &dnas_bert, {4, 256, 4, 1024, 4096, 0, 1e-12f}, 0.1, 1},
+        {"12 x 768", &dnas_bert, {12, 768, 12, 3072, 4096, 0, 1e-12f}, 0.1, 1},
+        {"nt 100m", &dnas_esm, {22, 512, 16, 2048, 4107, 0, 1e-12f}, 0.1, 1},
+        {"hyenadna", &dnas_hyena, {8, 256, 0, 1024, 16, 0, 1e-5f}, 0.1, 4},
+    };
     int n_threads = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2;
-    struct data d = {.B = argc > 2 ? strtoul(argv[2], NULL, 10) : 2,
-                     .T = argc > 3 ? strtoul(argv[3], NULL, 10) : 2000};
+    size_t B = argc > 2 ? strtoul(argv[2], NULL, 10) : 2;
+    size_t T = argc > 3 ? strtoul(argv[3], NULL, 10) : 2000;
 
-    if (n_threads < 1 || d.B < 2 || d.T < 1) {
-        fprintf(stderr, "usage: bench_train [THREADS [PAIRS [TOKENS]]], at least 2 pairs\n");
+    if (n_threads < 1 || B < 2 || T < 1) {
+        fprintf(stderr, "usage: bench_train [THREADS [PAIRS [TOKENS [bert|esm|hyena]]]], at least "
+                        "2 pairs\n");
         return 2;
     }
-    draw(&d, 4096);
-    bench("4 x 256", &small, &d, n_threads, 0);
-    bench("4 x 256", &small, &d, n_threads, 0.1);
-    bench("12 x 768", &large, &d, n_threads, 0.1);
-    release(&d);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+        if (argc <= 4 || strcmp(argv[4], rows[i].backbone->name) == 0)
+            bench(&rows[i], B, T, n_threads);
     return 0;
 }

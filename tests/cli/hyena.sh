@@ -9,27 +9,8 @@
 GOLDEN=$DATA/golden/hyena_tiny
 
 make_pairs() { # 60 pairs of four species of different composition; the last 10 are for validation
-    awk 'BEGIN {
-        x = 7
-        split("AACGT ACCGGG ACGTTT GGTTA", mix, " ")
-        print "id\tseq_a\tseq_b\tsplit\tlabel"
-        for (i = 1; i <= 60; i++) {
-            m = mix[i % 4 + 1]
-            printf "p%d", i
-            for (k = 0; k < 2; k++) {
-                s = ""
-                n = 30 + i % 5 * 7
-                for (l = 0; l < n; l++) {
-                    x = (x * 16807) % 2147483647
-                    s = s substr(m, int(x / 16) % length(m) + 1, 1)
-                }
-                printf "\t%s", s
-            }
-            print "\t" (i > 50) "\tspecies" i % 4
-        }
-    }' >pairs.tsv
+    random_pairs 60 4 10
     dnas-view --from-tsv pairs.tsv | dnas-tokenize -q -T hyena -o t.dnas || fail "no pairs"
-    awk -F '\t' 'NR > 1 { print ">" NR " label=" $5 "\n" $2 $3 }' pairs.tsv >pairs.fa
 }
 train() { # train ARGUMENTS...: a tiny network from scratch
     dnas-train -q --arch hyena --layers 2 --width 16 -b 10 --rate 1e-3 --head-rate 10 \

@@ -9,27 +9,8 @@
 # 120 pairs of four species of different composition; the last 20 are for validation.
 make_pairs() { # in a folder of the test's own
     mkdir -p "$TMP/${FUNCNAME[1]}" && cd "$TMP/${FUNCNAME[1]}" || exit 99
-    awk 'BEGIN {
-        x = 7
-        split("AACGT ACCGGG ACGTTT GGTTA", mix, " ")
-        print "id\tseq_a\tseq_b\tsplit\tlabel"
-        for (i = 1; i <= 120; i++) {
-            m = mix[i % 4 + 1]
-            printf "p%d", i
-            for (k = 0; k < 2; k++) {
-                s = ""
-                n = 60 + i % 7 * 9
-                for (l = 0; l < n; l++) {
-                    x = (x * 16807) % 2147483647
-                    s = s substr(m, int(x / 16) % length(m) + 1, 1)
-                }
-                printf "\t%s", s
-            }
-            print "\t" (i > 100) "\tspecies" i % 4
-        }
-    }' >pairs.tsv
+    random_pairs 120 4 20
     dnas-view --from-tsv pairs.tsv -o pairs.dnas &&
-        awk -F '\t' 'NR > 1 { print ">" NR " label=" $5 "\n" $2 $3 }' pairs.tsv >pairs.fa &&
         dnas-tokenize -q --train 60 pairs.fa -o tok.json &&
         dnas-tokenize -q -T tok.json pairs.dnas -o t.dnas || fail "no pairs"
 }
@@ -113,6 +94,55 @@ test_saved_on_a_signal() {
     expect_sentence 1 'm.safetensors.checkpoint' train --resume --curriculum wsimclr:2000 -o m.safetensors t.dnas
 }
 
+# The signal comes as the n-th piece of memory is asked for, from the first in main on.
+test_a_signal_before_all_else() {
+    make_pairs
+    local library=$BUILD/tests/faults/faults.so n
+    [ -e "$library" ] && [ -z "${SANITIZE:-}" ] || { skip "no library of faults"; return; }
+    train --curriculum wsimclr:2 -o whole.safetensors t.dnas || fail "whole"
+    for n in 1 20 400; do
+        for signal in TERM USR1; do
+            rm -f m.*
+            DNAS_FAULT=alloc:$signal:$n LD_PRELOAD=$library train --curriculum wsimclr:2 -o m.safetensors t.dnas
+            [ $? = 75 ] || fail "$signal at $n: not 75"
+            train --curriculum wsimclr:2 --resume -o m.safetensors t.dnas || fail "not taken up"
+            cmp m.safetensors whole.safetensors || fail "$signal at $n: another model"
+        done
+    done
+    # What keeps no checkpoint ends by it.
+    for n in 1 20 400; do
+        DNAS_FAULT=alloc:TERM:$n LD_PRELOAD=$library dnas-train -q --arch vae --epochs 2 -o v.safetensors pairs.fa
+        [ $? = 143 ] || fail "vae at $n: not ended by SIGTERM"
+        [ ! -e v.safetensors ] || fail "vae at $n: a model"
+    done
+}
+
+# Rows 1 to 48 are of one species: a batch of validation that has nothing to be told apart from.
+test_validation_of_one_species() {
+    make_pairs
+    awk -F '\t' -v OFS='\t' 'NR > 1 { $4 = NR < 70; if (NR < 50) $5 = "one" } { print }' pairs.tsv >some.tsv
+    awk -F '\t' 'NR == 1 || NR > 49' some.tsv >rest.tsv
+    awk -F '\t' -v OFS='\t' 'NR > 1 { $4 = NR < 50 } { print }' some.tsv >only.tsv
+    for f in some rest only; do
+        dnas-view --from-tsv $f.tsv | dnas-tokenize -q -T tok.json -o $f.dnas
+    done
+    expect_ok train --curriculum wsimclr:1,mimix:1 --log some.log -o some.safetensors some.dnas
+    expect_ok train --curriculum wsimclr:1,mimix:1 --log rest.log -o rest.safetensors rest.dnas
+    expect_same some.safetensors rest.safetensors
+    cut -f 1-5 some.log >got
+    cut -f 1-5 rest.log | cmp - got || fail "another validation loss: $(cat got)"
+    awk -F '\t' 'NR == 2 { exit !($3 > 0) }' some.log || fail "no validation: $(cat some.log)"
+    expect_ok dnas-train --arch bert -T tok.json --layers 1 --width 8 --heads 1 -b 16 --max-tokens 40 --curriculum \
+        wsimclr:3 -o m.safetensors some.dnas
+    [ "$(grep -c 'validation leaves out 1 of 2 batches' "$TMP/err")" = 1 ] || fail "says $(cat "$TMP/err")"
+    rm -f x.log
+    expect_sentence 1 'only.dnas: no pair for validation has another species in its batch of 48' \
+        train --curriculum mlm:1,wsimclr:1 --log x.log -o x.safetensors only.dnas
+    [ ! -e x.log ] || fail "it trained before: $(cat x.log)"
+    expect_ok train --curriculum mlm:1 -o x.safetensors only.dnas
+    expect_ok train --curriculum wsimclr:1 --no-mask-same-label -o y.safetensors only.dnas
+}
+
 test_from_a_model() {
     make_pairs
     train --curriculum mlm:2 -o m.safetensors t.dnas || fail "pre-training"
@@ -148,7 +178,10 @@ test_refused() {
     expect_sentence 1 'cannot be' train -o no/such/m.safetensors t.dnas
     awk -F '\t' -v OFS='\t' 'NR > 1 { $5 = "one" } { print }' pairs.tsv >one.tsv
     dnas-view --from-tsv one.tsv | dnas-tokenize -q -T tok.json -o one.dnas
-    expect_sentence 1 'has no negatives' train -o m.safetensors one.dnas
+    expect_sentence 1 'no pair for validation has another species' train -o m.safetensors one.dnas
+    awk -F '\t' -v OFS='\t' 'NR > 1 { $4 = 0 } { print }' one.tsv >train.tsv
+    dnas-view --from-tsv train.tsv | dnas-tokenize -q -T tok.json -o train.dnas
+    expect_sentence 1 'has no negatives' train -o m.safetensors train.dnas
     expect_ok train --no-mask-same-label -o m.safetensors one.dnas
     [ ! -e m.safetensors.part ] || fail "a part is left"
 }

@@ -10,27 +10,8 @@
 # 60 pairs of three species of different composition; the last 12 are for validation.
 make_pairs() {
     cp -r "$DATA"/golden/nt_tiny .
-    awk 'BEGIN {
-        x = 7
-        split("AACGT ACCGGG ACGTTT", mix, " ")
-        print "id\tseq_a\tseq_b\tsplit\tlabel"
-        for (i = 1; i <= 60; i++) {
-            m = mix[i % 3 + 1]
-            printf "p%d", i
-            for (k = 0; k < 2; k++) {
-                s = ""
-                n = 60 + i % 7 * 9
-                for (l = 0; l < n; l++) {
-                    x = (x * 16807) % 2147483647
-                    s = s substr(m, int(x / 16) % length(m) + 1, 1)
-                }
-                printf "\t%s", s
-            }
-            print "\t" (i > 48) "\tspecies" i % 3
-        }
-    }' >pairs.tsv
+    random_pairs 60 3 12
     dnas-view --from-tsv pairs.tsv -o pairs.dnas &&
-        awk -F '\t' 'NR > 1 { print ">" NR " label=" $5 "\n" $2 $3 }' pairs.tsv >pairs.fa &&
         dnas-tokenize -q -T nt_tiny pairs.dnas -o t.dnas || fail "no pairs"
 }
 train() { # train ARGUMENTS...
@@ -65,14 +46,40 @@ test_from_another_model() {
     expect_ok train --arch esm --init m.safetensors --curriculum wsimclr:1 -o n.safetensors t.dnas
 }
 
+test_masked_tokens() {
+    make_pairs
+    expect_ok train --arch esm -T nt_tiny --layers 2 --width 16 --heads 2 --curriculum mlm:6 --log log.tsv --save-hf hf \
+        -o m.safetensors t.dnas
+    awk -F '\t' 'NR == 2 { first = $3 } { last = $3 } END { exit !(last > 0 && last < first) }' log.tsv ||
+        fail "the validation loss did not fall: $(cat log.tsv)"
+    expect_ok dnas-embed -q --no-pg --logits -m m.safetensors pairs.fa -o e.dnas
+    expect_ok dnas-embed -q --no-pg --logits -m hf pairs.fa -o hf.dnas
+    expect_same e.dnas hf.dnas
+    grep -q 'EsmForMaskedLM' hf/config.json || fail "the config: $(cat hf/config.json)"
+    expect_ok train --init m.safetensors --curriculum wsimclr:1 -o n.safetensors t.dnas
+    expect_ok dnas-embed -q -m n.safetensors pairs.fa -o n.dnas
+}
+
+# Where the processor has such products, else refused.
+test_bf16() {
+    make_pairs
+    expect_ok train --init nt_tiny --curriculum wsimclr:1,mimix:1 -o f32.safetensors t.dnas
+    if train --init nt_tiny --curriculum wsimclr:1,mimix:1 --precision bf16 -o m.safetensors t.dnas 2>err; then
+        ! cmp -s f32.safetensors m.safetensors || fail "bf16 gives the bytes of f32"
+        expect_ok dnas-embed -q --precision bf16 -m m.safetensors pairs.fa -o e.dnas
+    else
+        grep -q 'has no products of bf16; use --precision f32' err || fail "says $(cat err)"
+        expect_sentence 2 'has no products of bf16; use --precision f32' \
+            dnas-embed --precision bf16 -m nt_tiny pairs.fa -o e.dnas
+    fi
+}
+
 test_what_it_refuses() {
     make_pairs
     expect_sentence 1 '--arch esm: 3 heads do not get an even number each of 9 channels' \
         train --arch esm -T nt_tiny --width 9 --heads 3 -o m.safetensors t.dnas
     expect_sentence 1 '--arch esm: 6 channels are no multiple of 4' \
         train --arch esm -T nt_tiny --width 6 --heads 1 -o m.safetensors t.dnas
-    expect_sentence 1 '--arch esm has no head for masked tokens: leave mlm out' \
-        train --arch esm -T nt_tiny --width 8 --heads 1 --curriculum mlm:1 -o m.safetensors t.dnas
     expect_sentence 1 'nt_tiny: is a network of --arch esm' \
         train --arch bert --init nt_tiny -o m.safetensors t.dnas
     expect_sentence 1 't.dnas: was made by another tokenizer than nt' \

@@ -7,6 +7,7 @@
 . tests/lib.sh
 
 test_one_call_and_two() {
+    local n
     random_fasta 60 3 >some.fa
     expect_ok dnas-embed -q -m vae --no-pg -t 2 -o one.dnas some.fa
     expect_ok dnas-train -q --arch vae --no-pg -t 1 -o vae.safetensors some.fa
@@ -14,6 +15,18 @@ test_one_call_and_two() {
     expect_same one.dnas two.dnas
     dnas-train -q --arch vae --no-pg <some.fa >piped.safetensors
     expect_same vae.safetensors piped.safetensors
+    head -c 3000 vae.safetensors | tr -dc "[:print:]" >header
+    grep -qF '"architecture":"vae"' header || fail "another architecture: $(cat header)"
+    # Older files say kmer, and their header is a byte longer.
+    n=$(head -c 1 vae.safetensors | od -An -t u1)
+    # shellcheck disable=SC2059
+    {
+        printf "\\$(printf %o $((n + 1)))"
+        tail -c +2 vae.safetensors | LC_ALL=C sed 's/"architecture":"vae"/"architecture":"kmer"/'
+    } >old.safetensors
+    grep -qaF '"architecture":"kmer"' old.safetensors || fail "no older file was made"
+    expect_ok dnas-embed -q -m old.safetensors --no-pg -o two.dnas some.fa
+    expect_same one.dnas two.dnas
     dnas-embed -q -m vae -s 2 --no-pg -o other.dnas some.fa
     ! cmp -s one.dnas other.dnas || fail "another seed, and the same embeddings"
     dnas-train -q --arch vae --no-pg -s 2 -o seed2.safetensors some.fa

@@ -5,7 +5,8 @@
  *
  * DNAS_FAULT=KIND:ERROR:N   from main on, the N-th call of the kind fails so; N+ for it and all
  *                           later ones.  Instead of an error, `short`: one byte is read or
- *                           written; `KILL`: half is written, then SIGKILL ends the program.
+ *                           written; `KILL`: half is written, then SIGKILL ends the program;
+ *                           `TERM`, `USR1`: this signal comes, and the call is made.
  * DNAS_FAULT_REPORT=FILE    with a fault: FILE appears when it strikes.  Without: the kinds and
  *                           the number of calls of each, a line a kind, when main has returned.
  *
@@ -55,11 +56,13 @@ static const char *const kind_names[N_KINDS] = {"alloc", "read",   "write", "ope
 
 #define SHORT (-1)
 #define KILL (-2)
+#define TERM (-3)
+#define USR1 (-4)
 static const struct {
     const char *name;
     int value;
-} errors[] = {{"short", SHORT},   {"KILL", KILL},     {"EIO", EIO},
-              {"ENOSPC", ENOSPC}, {"EINTR", EINTR},   {"ENOMEM", ENOMEM},
+} errors[] = {{"short", SHORT},   {"KILL", KILL},     {"TERM", TERM},    {"USR1", USR1},
+              {"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EINTR", EINTR},  {"ENOMEM", ENOMEM},
               {"EMFILE", EMFILE}, {"EAGAIN", EAGAIN}, {"EACCES", EACCES}};
 
 static atomic_bool armed;
@@ -122,6 +125,10 @@ static int strike(enum kind kind)
         write_report("struck\n", 7);
     if (fault_error == KILL && kind != WRITE)
         raise(SIGKILL);
+    if (fault_error == TERM || fault_error == USR1) {
+        raise(fault_error == TERM ? SIGTERM : SIGUSR1);
+        return 0;
+    }
     if (fault_error > 0)
         errno = fault_error;
     return fault_error;

@@ -23,15 +23,17 @@ int fuzz_try(const uint8_t *data, size_t n)
     return 1;
 }
 
-/* As torch.save writes it, and in the opcodes of protocol 4. */
+/* As torch.save writes it, the checkpoint of a run, and the opcodes of protocol 4. */
 uint8_t *fuzz_seed(size_t i, size_t *n)
 {
     struct buf b = {0};
 
-    if (i > 2)
+    if (i > 3)
         return NULL;
     if (i < 2) {
         b = make_pickle(good_views, i ? 1 : N_GOOD);
+    } else if (i == 2) {
+        b = make_whole_checkpoint_pickle();
     } else {
         put(&b, protocol_4, sizeof(protocol_4) - 1);
     }

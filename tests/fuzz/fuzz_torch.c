@@ -13,11 +13,13 @@ int fuzz_try(const uint8_t *data, size_t n)
 
 uint8_t *fuzz_seed(size_t i, size_t *n)
 {
-    struct buf b;
+    struct buf b, pickle;
 
-    if (i > 1)
+    if (i > 2)
         return NULL;
-    b = make_torch(good_views, N_GOOD, i == 0);
+    pickle = i == 2 ? make_whole_checkpoint_pickle() : make_pickle(good_views, N_GOOD);
+    b = make_torch_from(&pickle, i != 1);
+    free(pickle.p);
     *n = b.n;
     return b.p;
 }

@@ -4,88 +4,30 @@
  *
  * tests/data/golden/hyena_tiny/README.md says how they were made.
  */
-#include "tests/unit/check.h"
-
-#include <unistd.h>
-
 #include "common/hyena.h"
-#include "common/io.h"
-#include "common/weights.h"
-#include "common/xmem.h"
 #include "kernels/kernels.h"
-#include "tests/unit/npz.h"
 
 #define GOLDEN "tests/data/golden/hyena_tiny"
+#define HIDDEN "hidden_last"
+#include "tests/model/golden.h"
+
 #define C 48
 #define MAX_T 2000
-
-static struct dnas_network *open_golden(void)
-{
-    struct dnas_err err = {""};
-    struct dnas_network *n = dnas_network_open(GOLDEN, DNAS_PRECISION_F32, &err);
-
-    if (!n) {
-        printf("Bail out! %s\n", err.msg);
-        exit(99);
-    }
-    return n;
-}
-
-struct golden {
-    struct dnas_npy ids, lengths, hidden, embedding;
-};
-
-static void load(struct golden *g)
-{
-    g->ids = npz_read(GOLDEN "/forward.npz", "input_ids", DNAS_NPY_AS_I64);
-    g->lengths = npz_read(GOLDEN "/forward.npz", "lengths", DNAS_NPY_AS_I64);
-    g->hidden = npz_read(GOLDEN "/forward.npz", "hidden_last", DNAS_NPY_AS_F32);
-    g->embedding = npz_read(GOLDEN "/forward.npz", "embedding_f64", DNAS_NPY_AS_F64);
-}
-
-static void release(struct golden *g)
-{
-    dnas_npy_release(&g->ids);
-    dnas_npy_release(&g->lengths);
-    dnas_npy_release(&g->hidden);
-    dnas_npy_release(&g->embedding);
-}
-
-static size_t ids_of(uint16_t *ids, const struct golden *g, size_t row)
-{
-    size_t T = (size_t)g->lengths.i64[row];
-
-    for (size_t t = 0; t < T; t++)
-        ids[t] = (uint16_t)g->ids.i64[row * g->ids.shape[1] + t];
-    return T;
-}
-
-/* |a - b| / |b| of whole vectors. */
-static double relative_error(const double *a, const double *b, size_t n)
-{
-    double diff = 0, size = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        diff += (a[i] - b[i]) * (a[i] - b[i]);
-        size += b[i] * b[i];
-    }
-    return sqrt(diff / size);
-}
 
 /* PyTorch's own f32 is within 5e-6 of its f64; ours computes the filter in double. */
 static void test_golden(void)
 {
-    struct dnas_network *n = open_golden();
+    struct dnas_network *n = golden_open(DNAS_PRECISION_F32);
     struct dnas_network_run *run = dnas_network_run_new(n);
     struct golden g;
     size_t at = 0;
 
     CHECK_INT(n->shape.V, 16);
     CHECK_INT(n->shape.positions, 2050);
-    load(&g);
+    golden_load(&g, HIDDEN);
     for (size_t row = 0; row < g.lengths.n; row++) {
         uint16_t ids[MAX_T];
-        size_t T = ids_of(ids, &g, row);
+        size_t T = golden_ids(ids, &g, row);
         const float *x = dnas_network_forward(run, ids, T, 1);
         double mean[C], *got = dnas_xalloc(T * C, sizeof(*got));
         double *want = dnas_xalloc(T * C, sizeof(*want));
@@ -102,41 +44,20 @@ static void test_golden(void)
         free(want);
     }
     CHECK_INT(at, g.hidden.n);
-    release(&g);
+    golden_release(&g);
     dnas_network_run_free(run);
     dnas_network_close(n);
 }
 
-/* Neither what ran before nor room left over shows in the result. */
 static void test_same_bytes_in_any_order(void)
 {
-    struct dnas_network *n = open_golden();
-    struct dnas_network_run *run = dnas_network_run_new(n);
-    struct golden g;
-
-    load(&g);
-    for (size_t row = g.lengths.n; row-- > 0;) {
-        struct dnas_network *other = open_golden();
-        struct dnas_network_run *alone = dnas_network_run_new(other);
-        uint16_t ids[MAX_T];
-        size_t T = ids_of(ids, &g, row);
-        const float *x = dnas_network_forward(run, ids, T, 1);
-        const float *y = dnas_network_forward(alone, ids, T, 1);
-
-        CHECK(memcmp(x, y, T * C * sizeof(*x)) == 0);
-        dnas_network_run_free(alone);
-        dnas_network_close(other);
-    }
-    CHECK(dnas_network_forward(run, NULL, 0, 1) != NULL);
-    release(&g);
-    dnas_network_run_free(run);
-    dnas_network_close(n);
+    golden_same_bytes_in_any_order(HIDDEN);
 }
 
 /* What comes later does not show in what came before. */
 static void test_causal(void)
 {
-    struct dnas_network *n = open_golden();
+    struct dnas_network *n = golden_open(DNAS_PRECISION_F32);
     struct dnas_network_run *run = dnas_network_run_new(n);
     float early[600 * C];
     uint16_t ids[1300];
@@ -156,7 +77,7 @@ static void test_causal(void)
 
 static void test_ids_are_checked(void)
 {
-    struct dnas_network *n = open_golden();
+    struct dnas_network *n = golden_open(DNAS_PRECISION_F32);
     struct dnas_err err = {""};
     uint16_t ids[2051] = {0};
 
@@ -171,59 +92,6 @@ static void test_ids_are_checked(void)
 
 /* ---- models as they should be, and not ---- */
 
-static char *in_tmp(const char *name)
-{
-    return dnas_xasprintf("%s/%s", getenv("TMP") ? getenv("TMP") : "/tmp", name);
-}
-
-/* Writes golden's tensors, changed by `change`, as one file with its config in
- * the metadata, and opens it. */
-static struct dnas_network *open_changed(void (*change)(struct dnas_tensor *, size_t *),
-                                         const char *config, struct dnas_err *err)
-{
-    struct dnas_weights *w = dnas_weights_open(GOLDEN, err);
-    const struct dnas_metadata metadata = {"config", config};
-    size_t n = dnas_weights_n(w), before = n;
-    struct dnas_tensor *t = dnas_xzalloc(n + 1, sizeof(*t));
-    char *path = in_tmp("dnas-hyena.safetensors");
-    struct dnas_network *b;
-
-    for (size_t i = 0; i < n; i++) {
-        t[i] = *dnas_weights_tensor(w, i);
-        t[i].name = dnas_xstrdup(t[i].name);
-    }
-    if (change)
-        change(t, &n);
-    CHECK_INT(dnas_safetensors_write(path, t, n, &metadata, 1, err), 0);
-    b = dnas_network_open(path, DNAS_PRECISION_F32, err);
-    unlink(path);
-    for (size_t i = 0; i < before; i++)
-        free((char *)t[i].name);
-    free(t);
-    free(path);
-    dnas_weights_close(w);
-    return b;
-}
-
-static char *golden_config(void)
-{
-    struct dnas_err err;
-    size_t n;
-
-    return dnas_read_file(GOLDEN "/config.json", 1 << 20, &n, &err);
-}
-
-static void refused(void (*change)(struct dnas_tensor *, size_t *), const char *sentence)
-{
-    struct dnas_err err = {""};
-    char *config = golden_config();
-
-    CHECK(open_changed(change, config, &err) == NULL);
-    if (!strstr(err.msg, sentence))
-        CHECK_FAIL("'%s' where '%s' was due", err.msg, sentence);
-    free(config);
-}
-
 static struct dnas_tensor *named(struct dnas_tensor *t, size_t n, const char *part)
 {
     for (size_t i = 0; i < n; i++)
@@ -233,21 +101,9 @@ static struct dnas_tensor *named(struct dnas_tensor *t, size_t n, const char *pa
     return t;
 }
 
-/* Moves tensors with this in their names behind the end. */
-static void leave_out(struct dnas_tensor *t, size_t *n, const char *part)
-{
-    for (size_t i = *n; i-- > 0;)
-        if (strstr(t[i].name, part)) {
-            struct dnas_tensor gone = t[i];
-
-            t[i] = t[--*n];
-            t[*n] = gone;
-        }
-}
-
 static void one_less(struct dnas_tensor *t, size_t *n)
 {
-    leave_out(t, n, "layers.1.mixer.filter_fn.bias");
+    golden_leave_out(t, n, "layers.1.mixer.filter_fn.bias");
 }
 
 static void one_more(struct dnas_tensor *t, size_t *n)
@@ -296,12 +152,13 @@ static void without_dimension(struct dnas_tensor *t, size_t *n)
 
 static void test_tensors_are_refused(void)
 {
-    refused(one_less, "'hyena.backbone.layers.1.mixer.filter_fn.bias' is missing");
-    refused(one_more, "'hyena.backbone.layers.9.surplus' is not one of this network's");
-    refused(other_positions, "layer 2 has positions of its own");
-    refused(fewer_positions, "pos_emb.t' has 2049 elements, not 2050");
-    refused(other_frequencies, "layer 1 has three sets of frequencies");
-    refused(without_dimension, "short_filter.weight' does not have the shape");
+    golden_refused(one_less, NULL, "'hyena.backbone.layers.1.mixer.filter_fn.bias' is missing");
+    golden_refused(one_more, NULL,
+                   "'hyena.backbone.layers.9.surplus' is not one of this network's");
+    golden_refused(other_positions, NULL, "layer 2 has positions of its own");
+    golden_refused(fewer_positions, NULL, "pos_emb.t' has 2049 elements, not 2050");
+    golden_refused(other_frequencies, NULL, "layer 1 has three sets of frequencies");
+    golden_refused(without_dimension, NULL, "short_filter.weight' does not have the shape");
 }
 
 /* As a training run of the original code leaves them: ".layer" in the names. */
@@ -329,9 +186,9 @@ static void nested_names(struct dnas_tensor *t, size_t *n)
 /* What can be computed or is there twice may be left out. */
 static void lean(struct dnas_tensor *t, size_t *n)
 {
-    leave_out(t, n, "pos_emb");
-    leave_out(t, n, "3.freq");
-    leave_out(t, n, "5.freq");
+    golden_leave_out(t, n, "pos_emb");
+    golden_leave_out(t, n, "3.freq");
+    golden_leave_out(t, n, "5.freq");
 }
 
 #define OLD_CONFIG                                                                                 \
@@ -344,11 +201,11 @@ static void lean(struct dnas_tensor *t, size_t *n)
 static void check_same(void (*change)(struct dnas_tensor *, size_t *), const char *config)
 {
     static const uint16_t ids[5] = {7, 8, 9, 10, 1};
-    struct dnas_network *n[2] = {open_golden(), NULL};
+    struct dnas_network *n[2] = {golden_open(DNAS_PRECISION_F32), NULL};
     struct dnas_err err = {""};
     float x[2][5 * C] = {{0}};
 
-    n[1] = open_changed(change, config, &err);
+    n[1] = golden_open_changed(change, "", config, &err);
     CHECK_STR(err.msg, "");
     for (int i = 0; i < 2 && n[1]; i++) {
         struct dnas_network_run *run = dnas_network_run_new(n[i]);
@@ -397,57 +254,88 @@ static void test_configs_are_refused(void)
         {"{\"layer\": {\"_name_\": \"hyena\", \"modulate\": false}}", "its 'modulate' is not true"},
     };
 
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        struct dnas_err err = {""};
-        struct dnas_network *n = open_changed(NULL, bad[i].config, &err);
-
-        CHECK(n == NULL);
-        if (!strstr(err.msg, bad[i].sentence))
-            CHECK_FAIL("'%s' where '%s' was due", err.msg, bad[i].sentence);
-        dnas_network_close(n);
-    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        golden_refused(NULL, bad[i].config, bad[i].sentence);
 }
 
-/* weights.ckpt as PyTorch writes it, the tensors under "state_dict". */
+/* weights.ckpt as PyTorch writes that of a training run: the tensors under
+ * "state_dict", beside them an optimizer's, and objects of Python. */
 static void test_checkpoint_of_a_run(void)
 {
 #define FIND                                                                                       \
     "P=$(for p in python3 /usr/bin/python3; do $p -c 'import torch' && echo $p && break; done "    \
     "2>/dev/null); "
-    char *folder, *command;
+    char *command;
+    const char *folder = file_path("run");
     struct dnas_network *n, *golden;
     struct dnas_err err = {""};
 
     if (system(FIND "[ -n \"$P\" ]") != 0)
         SKIP("no PyTorch");
-    folder = in_tmp("dnas-hyena-run");
-    golden = open_golden();
+    golden = golden_open(DNAS_PRECISION_F32);
     command = dnas_xasprintf(
-        FIND "mkdir -p '%s' && cp " GOLDEN "/config.json '%s' && $P - '%s' <<'E'\n"
-             "import json, struct, sys, torch, numpy as np\n"
-             "raw = open('" GOLDEN "/model.safetensors', 'rb').read()\n"
-             "n = struct.unpack('<Q', raw[:8])[0]\n"
-             "state = {}\n"
-             "for name, t in json.loads(raw[8:8 + n]).items():\n"
-             "    if name != '__metadata__':\n"
-             "        a, b = (8 + n + x for x in t['data_offsets'])\n"
-             "        x = np.frombuffer(raw[a:b], np.float32).reshape(t['shape'])\n"
-             "        state['model' + name[5:]] = torch.tensor(x)\n"
-             "torch.save({'epoch': 3, 'version': '1.8', 'state_dict': state}, sys.argv[1] + "
-             "'/weights.ckpt')\nE\n",
+        FIND
+        "mkdir -p '%s' && cp " GOLDEN "/config.json '%s' && $P - '%s' <<'E'\n"
+        "import argparse, collections, enum, functools, json, os, pathlib, struct, sys\n"
+        "import numpy as np, torch\n"
+        "class Kind(enum.Enum):\n"
+        "    LAST = 'last'\n"
+        "class Evil:\n"
+        "    def __reduce__(self):\n"
+        "        return os.system, ('touch ' + sys.argv[1] + '/evil',)\n"
+        "raw = open('" GOLDEN "/model.safetensors', 'rb').read()\n"
+        "n = struct.unpack('<Q', raw[:8])[0]\n"
+        "state = collections.OrderedDict()\n"
+        "state._metadata = collections.OrderedDict([('', {'version': 1})])\n"
+        "for name, t in json.loads(raw[8:8 + n]).items():\n"
+        "    if name != '__metadata__':\n"
+        "        a, b = (8 + n + x for x in t['data_offsets'])\n"
+        "        x = np.frombuffer(raw[a:b], np.float32).reshape(t['shape'])\n"
+        "        state['model' + name[5:]] = torch.tensor(x)\n"
+        "model = torch.nn.Linear(3, 2)\n"
+        "optimizer = torch.optim.AdamW(model.parameters())\n"
+        "model(torch.ones(1, 3)).sum().backward()\n"
+        "optimizer.step()\n"
+        "loop = [1]\n"
+        "loop.append(loop)\n"
+        "pair = ([],)\n"
+        "pair[0].append(pair)\n"
+        "run = {'epoch': 3, 'rate': 0.1, 'pytorch-lightning_version': '1.8.6',\n"
+        "       'optimizer_states': [optimizer.state_dict()], 'model': model,\n"
+        "       'lr_schedulers': [{'lambda': None, 'last': [6e-4], 'big': 1 << 3000}],\n"
+        "       'callbacks': {Kind: {'best': torch.tensor(2.5), 'path': pathlib.Path('/')},\n"
+        "                     pathlib.Path: collections.defaultdict(list, {1: [2]})},\n"
+        "       'state_dict': state, 'loop': loop, 'pair': pair, 'set': {1, frozenset([2])},\n"
+        "       'hyper_parameters': argparse.Namespace(kind=Kind.LAST, evil=Evil()),\n"
+        "       'numpy': [np.float64(1), np.arange(3), np.dtype('f4'), np.random.get_state()],\n"
+        "       'torch': [torch.arange(3), torch.ones(2).half(), torch.Size([1]), torch.int8,\n"
+        "                 torch.device('cpu'), torch.zeros(2, 2).to_sparse()],\n"
+        "       'more': [b'\\xff', bytearray(3), 1j, slice(3), range(2), len, str.join,\n"
+        "                functools.partial(max, 1), collections.deque([1]), Ellipsis, -1 << 70]}\n"
+        "for protocol in 2, 3, 4, 5:\n"
+        "    to = sys.argv[1] + ('/%%d' %% protocol)\n"
+        "    os.makedirs(to)\n"
+        "    os.link(sys.argv[1] + '/config.json', to + '/config.json')\n"
+        "    torch.save(run, to + '/weights.ckpt', pickle_protocol=protocol)\n"
+        "E\n",
         folder, folder, folder);
     CHECK_INT(system(command), 0);
-    n = dnas_network_open(folder, DNAS_PRECISION_F32, &err);
-    CHECK_STR(err.msg, "");
-    if (n)
-        CHECK_STR(n->hash, golden->hash);
-    dnas_network_close(n);
+    for (int protocol = 2; protocol <= 5; protocol++) {
+        char *path = dnas_xasprintf("%s/%d", folder, protocol);
+
+        err.msg[0] = '\0';
+        n = dnas_network_open(path, DNAS_PRECISION_F32, &err);
+        CHECK_STR(err.msg, "");
+        if (n)
+            CHECK_STR(n->hash, golden->hash);
+        dnas_network_close(n);
+        free(path);
+    }
     dnas_network_close(golden);
     free(command);
-    command = dnas_xasprintf("rm -rf '%s'", folder);
+    command = dnas_xasprintf("[ ! -e '%s/evil' ] && rm -rf '%s'", folder, folder);
     CHECK_INT(system(command), 0);
     free(command);
-    free(folder);
 }
 
 static void test_bf16_is_refused(void)

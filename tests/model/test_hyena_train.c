@@ -3,16 +3,15 @@
  * test_hyena_train.c - gradients and steps of HyenaDNA's network, against PyTorch's
  * autograd (make_hyena.py) and differences of losses.
  */
-#include "tests/unit/check.h"
-
 #include "common/hyena.h"
 #include "common/hyena_net.h"
 #include "common/rng.h"
 #include "common/train_step.h"
-#include "common/xmem.h"
 #include "tests/unit/numbers.h"
 
 #define GOLDEN "tests/data/golden/hyena_tiny"
+#include "tests/model/golden.h"
+
 #define NUMBERS "tests/data/training/hyena.txt"
 #define C 48
 #define L 3
@@ -23,14 +22,9 @@
 static struct dnas_net *golden_net(size_t P)
 {
     const struct dnas_net_heads heads = {.P = P};
-    struct dnas_err err = {""};
-    struct dnas_network *n = dnas_network_open(GOLDEN, DNAS_PRECISION_F32, &err);
+    struct dnas_network *n = golden_open(DNAS_PRECISION_F32);
     struct dnas_net *net;
 
-    if (!n) {
-        printf("Bail out! %s\n", err.msg);
-        exit(99);
-    }
     net = dnas_net_new(&dnas_hyena, &n->shape, n, &heads);
     dnas_net_init(net, 1, false);
     dnas_net_copy(net, n);

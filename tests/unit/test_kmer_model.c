@@ -469,12 +469,14 @@ static void test_file_round_trip(void)
         if (n_layers == 2)
             s.p.layers[1].O = 5;
         s.p.residual = n_layers == 2;
+        s.p.is_vae = n_layers == 1;
         m = dnas_kmer_model_new(&s.p, NULL);
         CHECK_INT(dnas_kmer_model_write(m, file_path("m.safetensors"), "[1]", NULL), 0);
         CHECK(dnas_kmer_model_is(file_path("m.safetensors")));
         again = dnas_kmer_model_open(file_path("m.safetensors"), NULL);
         CHECK(again != NULL);
         CHECK_STR(dnas_kmer_model_hash(again), dnas_kmer_model_hash(m));
+        CHECK_INT(dnas_kmer_model_parts(again)->is_vae, n_layers == 1);
         CHECK_INT(dnas_kmer_model_write(again, file_path("n.safetensors"), "[1]", NULL), 0);
         a = file_read("m.safetensors", &n_a);
         b = file_read("n.safetensors", &n_b);
@@ -587,9 +589,9 @@ static void test_configs_refused(void)
     }
     f = good_file();
     f.architecture = "bert";
-    check_file(&f, "do not name the architecture 'kmer'");
+    check_file(&f, "do not name the architecture 'kmer' or 'vae'");
     f.architecture = f.config = NULL;
-    check_file(&f, "do not name the architecture 'kmer'");
+    check_file(&f, "do not name the architecture 'kmer' or 'vae'");
 }
 
 static void test_tensors_refused(void)

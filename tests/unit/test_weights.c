@@ -439,8 +439,8 @@ static void test_torch_pickles_refused(void)
         CASE(HEAD "K\1K\2\x93.", "names a Python object by what is no name"),
         CASE(HEAD "(X\2\0\0\0idios\nsystem\n.", OPCODE("0x69 at byte 10")), /* INST */
         CASE(HEAD "o.", OPCODE("0x6f at byte 2")),                          /* OBJ */
-        CASE(HEAD ")\x81.", OPCODE("0x81 at byte 3")),                      /* NEWOBJ */
-        CASE(HEAD "\x82\1.", OPCODE("0x82 at byte 2")),                     /* EXT1 */
+        CASE(HEAD "cos\nsystem\n)\x81.", "asks for the Python object 'os.system" REFUSED),
+        CASE(HEAD "\x82\1.", OPCODE("0x82 at byte 2")), /* EXT1 */
         CASE(HEAD "].", OPCODE("0x5d at byte 2")),
         CASE(HEAD "\xff.", OPCODE("0xff at byte 2")),
         CASE("", "is no pickle of protocol 2 to 5"),
@@ -482,7 +482,7 @@ static void test_torch_pickles_refused(void)
         CASE(HEAD "}}b.", "gives attributes to what is no OrderedDict"),
         CASE(HEAD DICT "Nb.", "gives attributes to what is no OrderedDict"),
         CASE(HEAD "R.", EMPTY_STACK),
-        CASE(HEAD "))R.", "makes a call that torch.save does not write"),
+        CASE(HEAD "))R.", "calls what is no function"),
         CASE(HEAD "ctorch\nFloatStorage\n)R.", "makes a call that torch.save does not write"),
         CASE(HEAD "ccollections\nOrderedDict\nNR.", "makes a call that torch.save does not write"),
         CASE(HEAD "ctorch._utils\n_rebuild_tensor_v2\n)R.",

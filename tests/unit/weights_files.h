@@ -259,4 +259,96 @@ static const struct view good_views[] = {
 };
 #define N_GOOD (sizeof(good_views) / sizeof(good_views[0]))
 
+/* ---- torch: checkpoints of runs ---- */
+
+static const struct view state_views[] = {
+    {"model.a.weight", "0", 6, 0, 2, {2, 3}, {3, 1}},
+    {"model.b.bias", "0", 6, 4, 1, {2}, {1}},
+};
+
+/* What may stand beside a state dict in the checkpoint of a run: keys and values,
+ * in the opcodes that Python 3 writes for lists, sets, bytes, numbers, objects and
+ * calls. */
+static const struct {
+    const char *bytes;
+    size_t n;
+} beside[] = {
+#define BESIDE(bytes)                                                                              \
+    {                                                                                              \
+        bytes, sizeof(bytes) - 1                                                                   \
+    }
+    BESIDE("X\5\0\0\0epochK\3"),
+    BESIDE("X\4\0\0\0rateG?\xb9\x99\x99\x99\x99\x99\x9a"),
+    BESIDE("X\4\0\0\0list](K\1]NaG\0\0\0\0\0\0\0\0e"),
+    BESIDE("X\4\0\0\0loop]q\7h\7a"),
+    BESIDE("X\3\0\0\0set\x8f(K\1K\2\x90"),
+    BESIDE("X\6\0\0\0frozen(K\1K\2\x91"),
+    BESIDE("X\6\0\0\0latin1c_codecs\nencode\nX\5\0\0\0\0\xc3\xbf\1\0X\6\0\0\0latin1\x86R"),
+    BESIDE("X\7\0\0\0strangeX\3\0\0\0\xed\xa0\x80"),
+    BESIDE("X\5\0\0\0bytesC\3\0\xff\1"),
+    BESIDE("X\5\0\0\0BytesB\3\0\0\0\0\xff\1"),
+    BESIDE("X\5\0\0\0array\x96\3\0\0\0\0\0\0\0\0\xff\1"),
+    BESIDE("X\3\0\0\0big\x8a\x09"
+           "123456789"),
+    BESIDE("X\6\0\0\0bigger\x8b\x09\0\0\0"
+           "123456789"),
+    BESIDE("X\5\0\0\0steps}(K\0K\1K\1K\2u"),                /* a dict with numbers as keys */
+    BESIDE("X\5\0\0\0keyed}(K\1K\2\x86Nu"),                 /* and with tuples */
+    BESIDE("K\7X\5\0\0\0seven"),                            /* in the dict itself */
+    BESIDE("(K\1K\1K\1K\1K\1K\1K\1K\1K\1K\1tK\0"),          /* a tuple of 10: "state_dict" has 10 */
+    BESIDE("X\5\0\0\0pathsc__main__\nPath\n(X\1\0\0\0/tR"), /* a call */
+    BESIDE("X\6\0\0\0configcomegaconf\nDictConfig\n)\x81}X\1\0\0\0aK\1sb"), /* an object */
+    BESIDE("X\6\0\0\0withkwcm\nC\n)}\x92"),
+    BESIDE("X\4\0\0\0dictccollections\ndefaultdict\nc__builtin__\nlist\n\x85RK\1Ns"),
+    BESIDE("X\5\0\0\0dequeccollections\ndeque\n)R(K\1K\2e"),
+    BESIDE("X\5\0\0\0boundc__builtin__\ngetattr\ncm\nC\nX\1\0\0\0f\x86R)R"),
+    BESIDE("X\4\0\0\0evilcos\nsystem\nX\x0b\0\0\0touch EVIL!\x85R"),
+    BESIDE("X\6\0\0\0storedctorch\nLongStorage\n"),
+    BESIDE("X\5\0\0\0longsctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nLongStorage"
+           "\nX\1\0\0\0009X\3\0\0\0cpuK\6tQK\0K\6\x85K\1\x85\x89)tR"),
+    BESIDE("X\5\0\0\0paramctorch._utils\n_rebuild_parameter\nN\x88N\x87R"),
+    BESIDE("X\6\0\0\0module(X\6\0\0\0modulecm\nC\nX\1\0\0\0ftQ"),
+    BESIDE("X\6\0\0\0popped(K\1K\2\x31K\0K\1\x30"),
+    BESIDE("X\5\0\0\0laterX\x0a\0\0\0state_dict"), /* the name as a value */
+#undef BESIDE
+};
+#define N_BESIDE (sizeof(beside) / sizeof(beside[0]))
+
+static inline void put_state(struct buf *b, const struct view *views, size_t n)
+{
+    put_word(b, "state_dict");
+    put_text(b, DICT "(");
+    for (size_t i = 0; i < n; i++)
+        put_tensor(b, &views[i]);
+    put_text(b, "u}");
+    put_word(b, "_metadata");
+    put_text(b, DICT "sb");
+}
+
+/* {first, state_dict, last}; the two are keys and values. */
+static inline struct buf make_checkpoint_pickle(const void *first, size_t n_first, const void *last,
+                                                size_t n_last)
+{
+    struct buf b = {0};
+
+    put_text(&b, "\x80\x04}(");
+    put(&b, first, n_first);
+    put_state(&b, state_views, 2);
+    put(&b, last, n_last);
+    put_text(&b, "u.");
+    return b;
+}
+
+/* All of these in one. */
+static inline struct buf make_whole_checkpoint_pickle(void)
+{
+    struct buf all = {0}, b;
+
+    for (size_t i = 0; i < N_BESIDE; i++)
+        put(&all, beside[i].bytes, beside[i].n);
+    b = make_checkpoint_pickle(all.p, all.n, all.p, all.n);
+    free(all.p);
+    return b;
+}
+
 #endif
