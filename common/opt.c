@@ -46,6 +46,14 @@ void dnas_start(char **argv)
         }
 }
 
+int dnas_status(int result, const struct dnas_err *err)
+{
+    if (result == 0)
+        return 0;
+    dnas_msg_error("%s", err->msg);
+    return 1;
+}
+
 int dnas_finish(int status)
 {
     bool failed = ferror(stdout) != 0;

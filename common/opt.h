@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/err.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -69,6 +71,9 @@ int dnas_opt_parse(const struct dnas_tool *tool, struct dnas_common *common, int
 
 /* A complaint about the command line: prints it and where help is; returns 2. */
 int dnas_usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* The exit status of work that gave 0, or -1 with a sentence: 0; or 1, the sentence said. */
+int dnas_status(int result, const struct dnas_err *err);
 
 /* The last call of every main: flushes and closes standard output, turns a
  * late write error into 1, and returns the exit status. */

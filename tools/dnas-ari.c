@@ -189,11 +189,8 @@ int main(int argc, char **argv)
     status = dnas_opt_parse(&tool, &a.common, argc, argv, &paths, &n_paths);
     if (status < 0 && a.binning == NONE && (a.per_bin || a.per_genome))
         status = dnas_usage_error("--per-bin and --per-genome need --binning");
-    if (status < 0) {
-        status = run(&a, n_paths > 0 ? paths[0] : NULL, &err) == 0 ? 0 : 1;
-        if (status != 0)
-            dnas_msg_error("%s", err.msg);
-    }
+    if (status < 0)
+        status = dnas_status(run(&a, n_paths > 0 ? paths[0] : NULL, &err), &err);
     dnas_binning_set_release(&a.set);
     free(a.scores.data);
     free(a.bins.data);

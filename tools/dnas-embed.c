@@ -474,9 +474,7 @@ int main(int argc, char **argv)
     if (status < 0)
         status = check(&e, &err);
     if (status < 0) {
-        status = run(&e, &tool, paths, n_paths, &err) == 0 ? 0 : 1;
-        if (status != 0)
-            dnas_msg_error("%s", err.msg);
+        status = dnas_status(run(&e, &tool, paths, n_paths, &err), &err);
         if (keeps_rows(&e))
             dnas_msg_note("finished rows are kept in %s.part: --resume goes on with them",
                           e.common.output);

@@ -236,11 +236,8 @@ int main(int argc, char **argv)
     status = dnas_opt_parse(&tool, &b.common, argc, argv, &paths, &n_paths);
     if (status < 0)
         status = dnas_bins_opt_check(&b.files);
-    if (status < 0) {
-        status = run(&b, &tool, n_paths > 0 ? paths[0] : NULL, &err) == 0 ? 0 : 1;
-        if (status != 0)
-            dnas_msg_error("%s", err.msg);
-    }
+    if (status < 0)
+        status = dnas_status(run(&b, &tool, n_paths > 0 ? paths[0] : NULL, &err), &err);
     dnas_embeddings_release(&b.e);
     free(b.common.command_line);
     return dnas_finish(status);

@@ -181,11 +181,8 @@ int main(int argc, char **argv)
     status = dnas_opt_parse(&tool, &k.common, argc, argv, &paths, &n_paths);
     if (status < 0)
         status = check(&k);
-    if (status < 0) {
-        status = run(&k, &tool, n_paths > 0 ? paths[0] : NULL, &err) == 0 ? 0 : 1;
-        if (status != 0)
-            dnas_msg_error("%s", err.msg);
-    }
+    if (status < 0)
+        status = dnas_status(run(&k, &tool, n_paths > 0 ? paths[0] : NULL, &err), &err);
     dnas_embeddings_release(&k.e);
     dnas_npy_release(&k.centres);
     free(k.common.command_line);

@@ -396,11 +396,8 @@ static int run_command(struct logreg *l, const struct dnas_tool *tool, int argc,
 
     if (status < 0)
         status = check(l);
-    if (status < 0) {
-        status = run(l, tool, n_paths > 0 ? paths[0] : NULL, &err) == 0 ? 0 : 1;
-        if (status != 0)
-            dnas_msg_error("%s", err.msg);
-    }
+    if (status < 0)
+        status = dnas_status(run(l, tool, n_paths > 0 ? paths[0] : NULL, &err), &err);
     return status;
 }
 

@@ -300,11 +300,8 @@ int main(int argc, char **argv)
     status = dnas_opt_parse(&tool, &k.common, argc, argv, &paths, &n_paths);
     if (status < 0)
         status = check(&k);
-    if (status < 0) {
-        status = run(&k, &tool, paths, n_paths, &err) == 0 ? 0 : 1;
-        if (status != 0)
-            dnas_msg_error("%s", err.msg);
-    }
+    if (status < 0)
+        status = dnas_status(run(&k, &tool, paths, n_paths, &err), &err);
     dnas_genomes_release(&k.genomes);
     dnas_labels_release(&k.labels);
     free(k.common.command_line);

@@ -233,14 +233,10 @@ int main(int argc, char **argv)
     status = dnas_opt_parse(&tool, &p.common, argc, argv, &paths, &n_paths);
     if (status < 0 && p.curves && n_paths > 0)
         status = dnas_usage_error("--curves takes the place of FILE");
-    if (status < 0) {
-        status = (p.curves ? plot_curves(&p, &err)
-                           : plot_embeddings(&p, n_paths > 0 ? paths[0] : NULL, &err)) == 0
-                     ? 0
-                     : 1;
-        if (status != 0)
-            dnas_msg_error("%s", err.msg);
-    }
+    if (status < 0)
+        status = dnas_status(p.curves ? plot_curves(&p, &err)
+                                      : plot_embeddings(&p, n_paths > 0 ? paths[0] : NULL, &err),
+                             &err);
     dnas_embeddings_release(&p.e);
     dnas_idmap_release(&p.names);
     free(p.classes);

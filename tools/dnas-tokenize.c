@@ -258,11 +258,8 @@ int main(int argc, char **argv)
     status = dnas_opt_parse(&tool, &k.common, argc, argv, &paths, &n_paths);
     if (status < 0)
         status = check(&k, &err);
-    if (status < 0) {
-        status = run(&k, &tool, paths, n_paths, &err) == 0 ? 0 : 1;
-        if (status != 0)
-            dnas_msg_error("%s", err.msg);
-    }
+    if (status < 0)
+        status = dnas_status(run(&k, &tool, paths, n_paths, &err), &err);
     dnas_tokenizer_free(k.vocabulary);
     dnas_seq_opt_release(&k.seq_opt);
     free(k.common.command_line);

@@ -275,9 +275,7 @@ int main(int argc, char **argv)
         status = v.from_tsv   ? from_tsv(&v, &tool, &err)
                  : v.from_npy ? from_npy(&v, &tool, &err)
                               : view_stream(&v, &tool, path, &err);
-        if (status != 0)
-            dnas_msg_error("%s", err.msg);
-        status = status == 0 ? 0 : 1;
+        status = dnas_status(status, &err);
     }
     free(v.common.command_line);
     return dnas_finish(status);
