@@ -20,6 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/kernels.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -133,6 +135,83 @@ struct dnas_cuda_api {
      *   out  f64 [B,C]      x  [T,C] */
     void (*meanpool_fwd)(struct dnas_cuda *d, double *out, const void *x,
                          const struct dnas_cuda_pack *p, size_t C, enum dnas_cuda_type type);
+
+    /* ---- training: what follows is for dnas-train alone.  Gradients of activations are of `type`,
+     * those of weights f32 and added to; every sum has an order that the sizes fix, so the same
+     * bits come out run after run.  No atomics. ---- */
+
+    /* dx = dout w + add.
+     *   dx  [T,I]      dout  [T,O]      w  [O,I] of `type`      add  [T,I]  NULL: 0; may be dx */
+    void (*linear_bwd)(struct dnas_cuda *d, void *dx, const void *dout, const void *w,
+                       const void *add, size_t T, size_t O, size_t I, enum dnas_cuda_type type);
+    /* dw += dout^T y, dbias += the column sums of dout.
+     *   dw  f32 [O,I]      dbias  f32 [O]  NULL: none      dout  [T,O]      y  [T,I] */
+    void (*linear_bwd_weight)(struct dnas_cuda *d, float *dw, float *dbias, const void *dout,
+                              const void *y, size_t T, size_t O, size_t I,
+                              enum dnas_cuda_type type);
+    /* Of layernorm_fwd, x being what was normalised.
+     *   dx  [T,C]  may be dout      dweight, dbias  f32 [C]  added to, from dout as it comes in
+     *   dout, x  [T,C]      mean, rstd  f32 [T] */
+    void (*layernorm_bwd)(struct dnas_cuda *d, void *dx, float *dweight, float *dbias,
+                          const void *dout, const void *x, const float *mean, const float *rstd,
+                          const float *weight, size_t T, size_t C, enum dnas_cuda_type type);
+    /*   dx  [T,2F]  may be x      dout  [T,F]      x  [T,2F] */
+    void (*geglu_bwd)(struct dnas_cuda *d, void *dx, const void *dout, const void *x, size_t T,
+                      size_t F, enum dnas_cuda_type type);
+    /* out = gelu(x) and dx = dout gelu'(x), n elements, in place where wanted. */
+    void (*gelu_fwd)(struct dnas_cuda *d, void *out, const void *x, size_t n,
+                     enum dnas_cuda_type type);
+    void (*gelu_bwd)(struct dnas_cuda *d, void *dx, const void *dout, const void *x, size_t n,
+                     enum dnas_cuda_type type);
+    /* Scores are computed again from lse; the blocks that forward skipped are skipped again, two
+     * passes instead of atomics.  lse is attention_fwd's of the same pack.
+     *   dqkv  [T,3 H D]      dout, out  [T,H D]      qkv  [T,3 H D] */
+    void (*attention_bwd)(struct dnas_cuda *d, void *dqkv, const void *dout, const void *out,
+                          const float *lse, const void *qkv, struct dnas_cuda_pack *p,
+                          enum dnas_cuda_type type);
+    /* embedding_fwd without the norm, for training: out = words[ids] + shift. */
+    void (*embedding_rows)(struct dnas_cuda *d, void *out, const uint16_t *ids, const float *words,
+                           const float *shift, size_t T, size_t C, enum dnas_cuda_type type);
+    /* dwords[ids[t]] += dout[t] in the order of t, dshift += the column sums of dout.
+     *   dwords  f32 [V,C]      dshift  f32 [C]      dout  [T,C]      ids  u16 [T]  below V
+     *   freeze_first  row 0 of the words has no gradient */
+    void (*embedding_bwd)(struct dnas_cuda *d, float *dwords, float *dshift, const void *dout,
+                          const uint16_t *ids, size_t T, size_t V, size_t C, int freeze_first,
+                          enum dnas_cuda_type type);
+    /* dnas_cpu_dropout of each sequence of the pack, [its rows, C], with the counter {counter0,
+     * row[b], counter2}: the same decisions as on the CPU.
+     *   x  [T,C]      row  u32 [B] on the device */
+    void (*dropout)(struct dnas_cuda *d, void *x, const struct dnas_cuda_pack *p,
+                    const uint32_t *row, size_t C, uint32_t drop, uint32_t counter0,
+                    uint32_t counter2, const uint32_t key[2], enum dnas_cuda_type type);
+    /* dx[t] = dmean[b] / length of b, for the rows t of each sequence b.
+     *   dx  [T,C]      dmean  f32 [B,C] */
+    void (*meanpool_bwd)(struct dnas_cuda *d, void *dx, const float *dmean,
+                         const struct dnas_cuda_pack *p, size_t C, enum dnas_cuda_type type);
+    /* Rows of two sequences of another pack, weighted and added: row t of sequence b is the sum
+     * over k of part[b,k] in[at[b,k] + t] where t < n[b,k].  Mixing, and its backward.
+     *   out  [T,C]      in  [.,C]      at, n  u32 [B,2]      part  f32 [B,2]; on the device */
+    void (*blend)(struct dnas_cuda *d, void *out, const void *in, const struct dnas_cuda_pack *p,
+                  const uint32_t *at, const uint32_t *n, const float *part, size_t C,
+                  enum dnas_cuda_type type);
+    /* out[i] = x[row[i]]; and out[row[i]] = x[i], the other rows of out 0, each row at most once.
+     *   row  u32 [n] on the device      T  rows of x, of out */
+    void (*rows_gather)(struct dnas_cuda *d, void *out, const void *x, const uint32_t *row,
+                        size_t n, size_t C, enum dnas_cuda_type type);
+    void (*rows_scatter)(struct dnas_cuda *d, void *out, const void *x, const uint32_t *row,
+                         size_t n, size_t T, size_t C, enum dnas_cuda_type type);
+    /* The loss of each row, -log softmax(score)[target]; score becomes scale (softmax - [target]).
+     *   score  [n,V]      loss  f64 [n]      target  u16 [n] on the device */
+    void (*cross_entropy)(struct dnas_cuda *d, void *score, double *loss, const uint16_t *target,
+                          size_t n, size_t V, float scale, enum dnas_cuda_type type);
+    /* out, of the other type than x, n elements, rounded to the nearest even. */
+    void (*convert)(struct dnas_cuda *d, void *out, const void *x, size_t n,
+                    enum dnas_cuda_type out_type);
+    /* dnas_cpu_adamw_step; narrow, bf16 [n], gets the new w rounded; NULL: not wanted. */
+    void (*adamw_step)(struct dnas_cuda *d, float *w, float *m, float *v, const float *g,
+                       uint16_t *narrow, size_t n, const struct dnas_adamw *s);
+    /* *out (on the device) = the sum of x^2 in double, x  f32 [n], in an order that n fixes. */
+    void (*sum_squares)(struct dnas_cuda *d, double *out, const float *x, size_t n);
 };
 
 /* The one symbol of the library. */
