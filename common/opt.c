@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "common/gpu.h"
 #include "common/msg.h"
 #include "common/threads.h"
 #include "common/version.h"
@@ -189,8 +190,11 @@ static void print_options(const struct table *t)
 
 static void print_version(const struct dnas_tool *tool)
 {
+    char cuda[DNAS_ERR_MAX];
+
+    dnas_gpu_describe(cuda, sizeof(cuda));
     printf("%s %s\n", tool->name, DNAS_VERSION);
-    printf("stream format 1, cpu (%s), cuda: not in this build\n", dnas_isa_name());
+    printf("stream format 1, cpu (%s), cuda: %s\n", dnas_isa_name(), cuda);
 }
 
 static int set_int(const struct dnas_opt *o, const char *text)
