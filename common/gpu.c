@@ -73,6 +73,11 @@ int dnas_gpu_failed(const struct dnas_gpu *g, struct dnas_err *err)
                         g->api->error(g->device));
 }
 
+bool dnas_gpu_is_expected(void)
+{
+    return dnas_backend_has_cuda() != 0;
+}
+
 void dnas_gpu_describe(char *text, size_t room)
 {
     char why[DNAS_ERR_MAX / 2] = "";

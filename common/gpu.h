@@ -46,6 +46,9 @@ void dnas_gpu_close(struct dnas_gpu *g);
 /* Sets the sentence of the first error of the device; always -1. */
 int dnas_gpu_failed(const struct dnas_gpu *g, struct dnas_err *err);
 
+/* Whether a library of CUDA is there, be it one that cannot be used: without one, running on the
+ * CPU surprises nobody. */
+bool dnas_gpu_is_expected(void);
 /* For --version: the library's build and the number of devices, or why there are none. */
 void dnas_gpu_describe(char *text, size_t room);
 
