@@ -21,6 +21,8 @@
 extern "C" {
 #endif
 
+struct dnas_packed_backbone;
+
 struct dnas_backbone {
     const char *name;           /* of --arch: "bert" */
     const char *model_type;     /* config.json's */
@@ -51,6 +53,7 @@ struct dnas_backbone {
     void (*run_free)(struct dnas_network_run *run);
     const float *(*forward)(const struct dnas_network *n, struct dnas_network_run *run,
                             const uint16_t *ids, size_t T, int skip);
+    const struct dnas_packed_backbone *packed; /* on a GPU (packed.h); NULL: it cannot */
 
     /* ---- trained (net.h) ---- */
 

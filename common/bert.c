@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "common/bert_net.h"
+#include "common/bert_packed.h"
 #include "common/product.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
@@ -264,6 +265,7 @@ const struct dnas_backbone dnas_bert = {
     .run_new = run_new,
     .run_free = run_free,
     .forward = forward,
+    .packed = &dnas_bert_packed,
     .mlm_prefix = "bert.",
     .net_new = dnas_bert_net_new,
     .net_release = dnas_bert_net_release,

@@ -10,6 +10,8 @@ set -u -o pipefail
 : "${BUILD:=$PWD/build}" "${TMP:=$(mktemp -d)}"
 PATH=$BUILD/bin:$PATH
 export LC_ALL=C
+# Tests run on the CPU, also where there is a GPU; those of GPUs say which library they mean.
+export DNAS_CUDA_LIBRARY=none
 ROOT=$PWD
 DATA=$ROOT/tests/data
 export ROOT DATA
