@@ -138,7 +138,11 @@ struct dnas_cuda_api {
 
     /* ---- training: what follows is for dnas-train alone.  Gradients of activations are of `type`,
      * those of weights f32 and added to; every sum has an order that the sizes fix, so the same
-     * bits come out run after run.  No atomics. ---- */
+     * bits come out run after run.  No atomics.  C, O, I, F and the n of gelu are multiples of 8,
+     * and but for adamw_step, convert and sum_squares arrays stand at multiples of 16 bytes.  From
+     * a first call on the library keeps device memory of its own, as much as the largest call asked
+     * for: 36 O I bytes of a product's weights, 16 T + T C / 8 of an embedding; too little left for
+     * that is an error. ---- */
 
     /* dx = dout w + add.
      *   dx  [T,I]      dout  [T,O]      w  [O,I] of `type`      add  [T,I]  NULL: 0; may be dx */
@@ -172,16 +176,16 @@ struct dnas_cuda_api {
     /* embedding_fwd without the norm, for training: out = words[ids] + shift. */
     void (*embedding_rows)(struct dnas_cuda *d, void *out, const uint16_t *ids, const float *words,
                            const float *shift, size_t T, size_t C, enum dnas_cuda_type type);
-    /* dwords[ids[t]] += dout[t] in the order of t, dshift += the column sums of dout.
+    /* dwords[ids[t]] += dout[t], added up in an order that ids fix; dshift += the column sums.
      *   dwords  f32 [V,C]      dshift  f32 [C]      dout  [T,C]      ids  u16 [T]  below V
      *   freeze_first  row 0 of the words has no gradient */
     void (*embedding_bwd)(struct dnas_cuda *d, float *dwords, float *dshift, const void *dout,
                           const uint16_t *ids, size_t T, size_t V, size_t C, int freeze_first,
                           enum dnas_cuda_type type);
-    /* dnas_cpu_dropout of each sequence of the pack, [its rows, C], with the counter {counter0,
-     * row[b], counter2}: the same decisions as on the CPU.
-     *   x  [T,C]      row  u32 [B] on the device */
-    void (*dropout)(struct dnas_cuda *d, void *x, const struct dnas_cuda_pack *p,
+    /* x = dnas_cpu_dropout of each sequence of the pack, [its rows, C], with the counter {counter0,
+     * row[b], counter2}, plus add: the same decisions as on the CPU.
+     *   x  [T,C]      add  [T,C]  NULL: 0; not x      row  u32 [B] on the device */
+    void (*dropout)(struct dnas_cuda *d, void *x, const void *add, const struct dnas_cuda_pack *p,
                     const uint32_t *row, size_t C, uint32_t drop, uint32_t counter0,
                     uint32_t counter2, const uint32_t key[2], enum dnas_cuda_type type);
     /* dx[t] = dmean[b] / length of b, for the rows t of each sequence b.

@@ -120,6 +120,7 @@ void dnas_cuda_close(struct dnas_cuda *d)
         return;
     cudaSetDevice(d->index);
     dnas_cuda_products_free(d);
+    dnas_cuda_free(d, d->scratch);
     if (d->queue)
         cudaStreamDestroy(d->queue);
     (void)cudaGetLastError();

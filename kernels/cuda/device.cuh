@@ -20,6 +20,8 @@ struct dnas_cuda {
     int index;
     cudaStream_t queue;
     struct dnas_cuda_products *products;
+    void *scratch; /* training.cuh */
+    size_t scratch_bytes;
     bool wait_each; /* DNAS_CUDA_SYNC=1: wait after each launch, which tells whose an error is */
     char error[512];
 };

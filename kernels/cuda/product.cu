@@ -25,6 +25,7 @@ enum bias_way { NO_BIAS, BIAS_F32, BIAS_BF16, BIAS_AFTER };
 
 struct plan {
     size_t M, N, K; /* that of tokens is 0 */
+    size_t n_batches;
     bool a_transposed, b_transposed, add, bias;
     enum dnas_cuda_type type, out_type;
     enum bias_way way;
@@ -95,6 +96,19 @@ static void forget(struct description *x)
     memset(x, 0, sizeof(*x));
 }
 
+/* One product after the other. */
+static bool repeat(struct dnas_cuda *d, cublasLtMatrixLayout_t x, size_t n_batches, size_t step)
+{
+    int32_t n = (int32_t)n_batches;
+    int64_t apart = (int64_t)step;
+
+    return CUBLAS_CHECK(d, cublasLtMatrixLayoutSetAttribute(x, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
+                                                            &n, sizeof(n))) &&
+           CUBLAS_CHECK(
+               d, cublasLtMatrixLayoutSetAttribute(x, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
+                                                   &apart, sizeof(apart)));
+}
+
 static bool describe(struct dnas_cuda *d, struct description *x, const struct dnas_cuda_product *p,
                      size_t M, size_t K, enum bias_way way)
 {
@@ -127,8 +141,12 @@ static bool describe(struct dnas_cuda *d, struct description *x, const struct dn
                                     : cublasLtMatrixLayoutCreate(&x->a, in, N, K, (int64_t)N));
     CUBLAS_CHECK(d, p->a_transposed ? cublasLtMatrixLayoutCreate(&x->b, in, M, K, (int64_t)M)
                                     : cublasLtMatrixLayoutCreate(&x->b, in, K, M, (int64_t)K));
-    return CUBLAS_CHECK(
-        d, cublasLtMatrixLayoutCreate(&x->out, data_type(p->out_type), N, M, (int64_t)N));
+    if (!CUBLAS_CHECK(
+            d, cublasLtMatrixLayoutCreate(&x->out, data_type(p->out_type), N, M, (int64_t)N)))
+        return false;
+    return p->n_batches < 2 ||
+           (repeat(d, x->a, p->n_batches, K * N) && repeat(d, x->b, p->n_batches, M * K) &&
+            repeat(d, x->out, p->n_batches, M * N));
 }
 
 /* Whether the algorithm is one without a split, and does for a few numbers of tokens, which
@@ -209,7 +227,7 @@ static bool choose(struct dnas_cuda *d, const struct dnas_cuda_product *p, enum 
 
 static bool fits(const struct plan *k, const struct dnas_cuda_product *p)
 {
-    return k->N == p->N && k->M == (p->sum_of_tokens ? p->M : 0) &&
+    return k->N == p->N && k->n_batches == p->n_batches && k->M == (p->sum_of_tokens ? p->M : 0) &&
            k->K == (p->sum_of_tokens ? 0 : p->K) && k->a_transposed == p->a_transposed &&
            k->b_transposed == p->b_transposed && k->add == (p->add != nullptr) &&
            k->bias == (p->bias != nullptr) && k->type == p->type && k->out_type == p->out_type;
@@ -239,6 +257,7 @@ static const struct plan *plan_of(struct dnas_cuda *d, const struct dnas_cuda_pr
             return &d->products->plans[i];
     k.M = p->sum_of_tokens ? p->M : 0;
     k.N = p->N;
+    k.n_batches = p->n_batches;
     k.K = p->sum_of_tokens ? 0 : p->K;
     k.a_transposed = p->a_transposed;
     k.b_transposed = p->b_transposed;

@@ -19,6 +19,8 @@ struct dnas_cuda_product {
     const void *a, *b, *add;
     const float *bias;
     size_t M, N, K;
+    size_t n_batches; /* 2 and more: so many, their a, b and out one after the other; no add, no
+                         bias */
     bool a_transposed, b_transposed, sum_of_tokens;
     enum dnas_cuda_type type, out_type;
 };

@@ -2,7 +2,7 @@
  *
  * table.cu - the one symbol of the library.  Contract: kernels/cuda.h.
  */
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/training.cuh"
 
 #ifdef __CUDACC__
 #define TEXT_OF(x) #x
@@ -36,15 +36,33 @@ static const struct dnas_cuda_api table = {
     .mark_set = dnas_cuda_mark_set,
     .mark_wait = dnas_cuda_mark_wait,
     .mark_seconds = dnas_cuda_mark_seconds,
-    .pack_new = nullptr,
-    .pack_free = nullptr,
-    .pack_set = nullptr,
+    .pack_new = dnas_cuda_pack_new,
+    .pack_free = dnas_cuda_pack_free,
+    .pack_set = dnas_cuda_pack_set,
     .linear_fwd = dnas_cuda_linear_fwd,
-    .embedding_fwd = nullptr,
+    .embedding_fwd = dnas_cuda_embedding_fwd,
     .layernorm_fwd = dnas_cuda_layernorm_fwd,
-    .geglu_fwd = nullptr,
-    .attention_fwd = nullptr,
-    .meanpool_fwd = nullptr,
+    .geglu_fwd = dnas_cuda_geglu_fwd,
+    .attention_fwd = dnas_cuda_attention_fwd,
+    .meanpool_fwd = dnas_cuda_meanpool_fwd,
+    .linear_bwd = dnas_cuda_linear_bwd,
+    .linear_bwd_weight = dnas_cuda_linear_bwd_weight,
+    .layernorm_bwd = dnas_cuda_layernorm_bwd,
+    .geglu_bwd = dnas_cuda_geglu_bwd,
+    .gelu_fwd = dnas_cuda_gelu_fwd,
+    .gelu_bwd = dnas_cuda_gelu_bwd,
+    .attention_bwd = nullptr,
+    .embedding_rows = dnas_cuda_embedding_rows,
+    .embedding_bwd = dnas_cuda_embedding_bwd,
+    .dropout = dnas_cuda_dropout,
+    .meanpool_bwd = dnas_cuda_meanpool_bwd,
+    .blend = dnas_cuda_blend,
+    .rows_gather = dnas_cuda_rows_gather,
+    .rows_scatter = dnas_cuda_rows_scatter,
+    .cross_entropy = dnas_cuda_cross_entropy,
+    .convert = dnas_cuda_convert,
+    .adamw_step = dnas_cuda_adamw_step,
+    .sum_squares = dnas_cuda_sum_squares,
 };
 
 extern "C" __attribute__((visibility("default"))) const struct dnas_cuda_api *dnas_cuda_table(void)

@@ -21,6 +21,7 @@ struct emulated_matmul {
 struct emulated_layout {
     cudaDataType_t type;
     size_t rows, columns, ld;
+    size_t n_batches, step; /* elements from one to the next */
 };
 struct emulated_preference {
     size_t workspace;
@@ -57,7 +58,9 @@ bool agree(const emulated_matmul *m, const emulated_layout *a, const emulated_la
            b_inner = m->b_turned ? b->columns : b->rows;
 
     return inner == b_inner && out->rows == rows && out->columns == columns && c->rows == rows &&
-           c->columns == columns && c->type == out->type && a->type == b->type &&
+           c->columns == columns && a->n_batches == out->n_batches &&
+           b->n_batches == out->n_batches && c->n_batches == out->n_batches &&
+           c->type == out->type && a->type == b->type &&
            (out->type == a->type || out->type == CUDA_R_32F);
 }
 
@@ -135,6 +138,11 @@ void multiply(const emulated_matmul &m, float alpha, const void *a, const emulat
         }
 }
 
+const void *of_batch(const void *p, const emulated_layout &x, size_t i)
+{
+    return (const char *)p + i * x.step * (x.type == CUDA_R_32F ? 4 : 2);
+}
+
 } // namespace
 
 const char *cublasLtGetStatusString(cublasStatus_t status)
@@ -206,13 +214,26 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDa
 {
     if (ld < (int64_t)rows)
         return CUBLAS_STATUS_INVALID_VALUE;
-    *layout = new emulated_layout{type, (size_t)rows, (size_t)columns, (size_t)ld};
+    *layout = new emulated_layout{type, (size_t)rows, (size_t)columns, (size_t)ld, 1, 0};
     return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout)
 {
     delete layout;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
+                                                cublasLtMatrixLayoutAttribute_t which,
+                                                const void *value, size_t bytes)
+{
+    if (bytes != (which == CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT ? sizeof(int32_t) : sizeof(int64_t)))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    if (which == CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT)
+        layout->n_batches = (size_t) * (const int32_t *)value;
+    else
+        layout->step = (size_t) * (const int64_t *)value;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -317,6 +338,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
         !has_algorithm(desc, out_layout) || !workspace ||
         ((uintptr_t)a | (uintptr_t)b | (uintptr_t)c | (uintptr_t)out) % 16 != 0)
         return CUBLAS_STATUS_INVALID_VALUE;
-    emulated_queue(stream, [=] { multiply(m, one, a, la, b, lb, keep, c, lc, out, lo, k); });
+    emulated_queue(stream, [=] {
+        for (size_t i = 0; i < lo.n_batches; i++)
+            multiply(m, one, of_batch(a, la, i), la, of_batch(b, lb, i), lb, keep,
+                     of_batch(c, lc, i), lc, (void *)of_batch(out, lo, i), lo, k);
+    });
     return CUBLAS_STATUS_SUCCESS;
 }
