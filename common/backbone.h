@@ -22,6 +22,7 @@ extern "C" {
 #endif
 
 struct dnas_packed_backbone;
+struct dnas_pass_backbone;
 
 struct dnas_backbone {
     const char *name;           /* of --arch: "bert" */
@@ -71,6 +72,8 @@ struct dnas_backbone {
     /* What parse reads: config.json, to be freed with json_decref. */
     json_t *(*config)(const struct dnas_net *net);
     size_t (*n_slots)(const struct dnas_net *net);
+
+    const struct dnas_pass_backbone *pass; /* on a GPU (pass.h); NULL: on the CPU alone */
 
     /* The functions of net.h of these names. */
     uint64_t (*tape_bytes)(const struct dnas_net *net, size_t max_T, bool with_backward);

@@ -9,6 +9,7 @@
 
 #include "common/bert_net.h"
 #include "common/bert_packed.h"
+#include "common/bert_pass.h"
 #include "common/product.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
@@ -269,6 +270,7 @@ const struct dnas_backbone dnas_bert = {
     .mlm_prefix = "bert.",
     .net_new = dnas_bert_net_new,
     .net_release = dnas_bert_net_release,
+    .pass = &dnas_bert_pass,
     .config = dnas_bert_net_config,
     .n_slots = dnas_bert_net_n_slots,
     .tape_bytes = dnas_bert_tape_bytes,

@@ -11,6 +11,7 @@
 
 #include "common/bert_layout.h"
 #include "common/net.h"
+#include "common/rng.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -21,6 +22,13 @@ struct dnas_bert_net {
     struct dnas_bert_weights view; /* of net.w */
     float *slopes;                 /* [H] */
 };
+
+/* The places where dropout acts; the last number of its counter (rng.h). */
+enum dnas_bert_place { DNAS_BERT_EMBEDDING, DNAS_BERT_OUT, DNAS_BERT_GATED };
+static inline uint32_t dnas_bert_dropout_site(size_t layer, enum dnas_bert_place place)
+{
+    return DNAS_RNG_DROPOUT + ((uint32_t)(3 * layer + (size_t)place) << 16);
+}
 
 const struct dnas_bert_net *dnas_bert_net_of(const struct dnas_net *net);
 

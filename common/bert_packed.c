@@ -49,9 +49,9 @@ static size_t tensor_size(const struct dnas_layout_tensor *t, enum dnas_cuda_typ
     return t->n * (t->role == DNAS_ROLE_MATRIX ? type_size(type) : sizeof(float));
 }
 
-static int check(const struct dnas_network *n, enum dnas_cuda_type type, struct dnas_err *err)
+int dnas_bert_packed_check(const struct dnas_shape *s, enum dnas_cuda_type type,
+                           struct dnas_err *err)
 {
-    const struct dnas_shape *s = &n->shape;
     size_t D = s->C / s->H;
 
     if (s->C % 8 != 0 || s->F % 8 != 0)
@@ -62,6 +62,11 @@ static int check(const struct dnas_network *n, enum dnas_cuda_type type, struct 
     if (D > 128)
         return dnas_err_set(err, "heads have 128 channels at most, not %zu", D);
     return 0;
+}
+
+static int check(const struct dnas_network *n, enum dnas_cuda_type type, struct dnas_err *err)
+{
+    return dnas_bert_packed_check(&n->shape, type, err);
 }
 
 /* ---- weights ---- */

@@ -13,6 +13,10 @@ extern "C" {
 
 extern const struct dnas_packed_backbone dnas_bert_packed;
 
+/* Whether the kernels take this shape: 0, or -1 with a sentence. */
+int dnas_bert_packed_check(const struct dnas_shape *shape, enum dnas_cuda_type type,
+                           struct dnas_err *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -82,6 +82,14 @@ struct dnas_step *dnas_step_new(struct dnas_net *net, const struct dnas_step_opt
     return new_step(net, options, dnas_step_cpu_new(net, options));
 }
 
+struct dnas_step *dnas_step_new_cuda(struct dnas_net_cuda *d,
+                                     const struct dnas_step_options *options, struct dnas_err *err)
+{
+    struct dnas_step_runner *runner = dnas_step_cuda_new(d, options, err);
+
+    return runner ? new_step(d->net, options, runner) : NULL;
+}
+
 void dnas_step_free(struct dnas_step *s)
 {
     if (!s)

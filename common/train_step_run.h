@@ -63,6 +63,10 @@ struct dnas_step_runner_ops {
 struct dnas_step_runner *dnas_step_cpu_new(struct dnas_net *net, const struct dnas_step_options *o);
 /* Bytes that dnas_step_cpu_new takes. */
 uint64_t dnas_step_cpu_bytes(const struct dnas_net *net, const struct dnas_step_options *o);
+/* NULL with a sentence. */
+struct dnas_step_runner *dnas_step_cuda_new(struct dnas_net_cuda *d,
+                                            const struct dnas_step_options *o,
+                                            struct dnas_err *err);
 
 #ifdef __cplusplus
 }
