@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * table.cu - the one symbol of the library.  Contract: kernels/cuda.h.
+ */
+#include "kernels/cuda/device.cuh"
+
+#ifdef __CUDACC__
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+#define BUILD                                                                                      \
+    "CUDA " TEXT(__CUDACC_VER_MAJOR__) "." TEXT(__CUDACC_VER_MINOR__) ", sm_80 sm_90 compute_90"
+#else
+#define BUILD "emulated"
+#endif
+
+static const struct dnas_cuda_api table = {
+    .abi = DNAS_CUDA_ABI,
+    .size_bytes = sizeof(struct dnas_cuda_api),
+    .build = BUILD,
+    .count = dnas_cuda_count,
+    .open = dnas_cuda_open,
+    .close = dnas_cuda_close,
+    .info = dnas_cuda_describe,
+    .wait = dnas_cuda_wait,
+    .error = dnas_cuda_error,
+    .alloc = dnas_cuda_alloc,
+    .free = dnas_cuda_free,
+    .host_alloc = dnas_cuda_host_alloc,
+    .host_free = dnas_cuda_host_free,
+    .copy_in = dnas_cuda_copy_in,
+    .copy_out = dnas_cuda_copy_out,
+    .copy = dnas_cuda_copy,
+    .zero = dnas_cuda_zero,
+    .mark_new = dnas_cuda_mark_new,
+    .mark_free = dnas_cuda_mark_free,
+    .mark_set = dnas_cuda_mark_set,
+    .mark_wait = dnas_cuda_mark_wait,
+    .mark_seconds = dnas_cuda_mark_seconds,
+    .pack_new = nullptr,
+    .pack_free = nullptr,
+    .pack_set = nullptr,
+    .linear_fwd = dnas_cuda_linear_fwd,
+    .embedding_fwd = nullptr,
+    .layernorm_fwd = dnas_cuda_layernorm_fwd,
+    .geglu_fwd = nullptr,
+    .attention_fwd = nullptr,
+    .meanpool_fwd = nullptr,
+};
+
+extern "C" __attribute__((visibility("default"))) const struct dnas_cuda_api *dnas_cuda_table(void)
+{
+    return &table;
+}
