@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: MIT
 #
 # lib-gpu.sh - what tests of dnas-embed on a GPU share: the emulated one of
-# tests/cli/embed-cuda.sh and real ones of tests/gpu.  A script sets `gpu` to the
-# arguments that choose the device.
+# tests/cli/embed-cuda.sh and the real one of tests/gpu.
 # shellcheck shell=bash
 # shellcheck source=tests/lib.sh
 . tests/lib.sh
-
-gpu=(-d cuda)
 
 tiny_network() { # model/, and s.fa of 12 sequences
     random_fasta "${1:-12}" 3 | awk -v n="${2:-4}" '/^>/ { k = 0 } k++ <= n' >s.fa

@@ -133,7 +133,7 @@ test_resume() {
     if [ -e "$BUILD/tests/faults/faults.so" ] && [ -z "${SANITIZE:-}" ]; then
         DNAS_FAULT=write:KILL:3 LD_PRELOAD=$BUILD/tests/faults/faults.so \
             dnas-embed -q -d cuda -m model s.fa -o out.dnas 2>/dev/null
-        [ -e out.dnas.part ] && [ ! -e out.dnas ] || fail "it was not killed in between: $(ls)"
+        [ -e out.dnas.part ] || fail "it was not killed in between: $(ls)"
         expect_ok dnas-embed -q -d cuda -m model --resume s.fa -o out.dnas
         expect_same want.dnas out.dnas
         rm -f out.dnas
@@ -280,7 +280,7 @@ test_other_versions_of_the_library() {
         DNAS_SHIM=$kind expect_sentence 0 "running on the CPU: CUDA: .*$pattern" dnas-embed -m model s.fa -o got.dnas
         header_says got.dnas device cpu
         DNAS_SHIM=$kind expect_ok dnas-embed --version
-        [ $kind = open ] || grep -qE "cuda: .*(${pattern##*: }|0 devices)" "$TMP/out" || fail "--version says: $(cat "$TMP/out")"
+        [ "$kind" = open ] || grep -qE "cuda: .*(${pattern##*: }|0 devices)" "$TMP/out" || fail "--version says: $(cat "$TMP/out")"
     done <<END
 abi|shim.so: is of another version of dnas \(interface 2 of
 size|shim.so: is of another version of dnas \(interface 1 of
