@@ -36,15 +36,15 @@ static const struct dnas_cuda_api table = {
     .mark_set = dnas_cuda_mark_set,
     .mark_wait = dnas_cuda_mark_wait,
     .mark_seconds = dnas_cuda_mark_seconds,
-    .pack_new = nullptr,
-    .pack_free = nullptr,
-    .pack_set = nullptr,
+    .pack_new = dnas_cuda_pack_new,
+    .pack_free = dnas_cuda_pack_free,
+    .pack_set = dnas_cuda_pack_set,
     .linear_fwd = dnas_cuda_linear_fwd,
-    .embedding_fwd = nullptr,
+    .embedding_fwd = dnas_cuda_embedding_fwd,
     .layernorm_fwd = dnas_cuda_layernorm_fwd,
-    .geglu_fwd = nullptr,
-    .attention_fwd = nullptr,
-    .meanpool_fwd = nullptr,
+    .geglu_fwd = dnas_cuda_geglu_fwd,
+    .attention_fwd = dnas_cuda_attention_fwd,
+    .meanpool_fwd = dnas_cuda_meanpool_fwd,
 };
 
 extern "C" __attribute__((visibility("default"))) const struct dnas_cuda_api *dnas_cuda_table(void)

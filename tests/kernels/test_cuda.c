@@ -226,6 +226,158 @@ GPU_TEST(test_layernorm_eps_and_nan)
     free(got);
 }
 
+static void check_embedding(size_t T, size_t C, enum dnas_cuda_type type)
+{
+    enum { V = 13 };
+    float *words = draw(V * C, 1, 0.5, 0), *shift = draw(C, 1, 0, 1), *got;
+    float *weight = draw(C, 1, 1, 2), *bias = draw(C, 1, 0, 3);
+    uint16_t *ids = dnas_xalloc(T + 1, sizeof(*ids));
+    float *dwords = gpu_put(words, V * C, DNAS_CUDA_F32),
+          *dshift = gpu_put(shift, C, DNAS_CUDA_F32);
+    float *dweight = gpu_put(weight, C, DNAS_CUDA_F32), *dbias = gpu_put(bias, C, DNAS_CUDA_F32);
+    uint16_t *dids = gpu_room(T * sizeof(*ids));
+    void *out = gpu_room(T * C * gpu_size(type));
+
+    for (size_t t = 0; t < T; t++)
+        ids[t] = (uint16_t)(t * 7 % V);
+    if (T > 0)
+        gpu_write(dids, ids, T * sizeof(*ids));
+    gpu->embedding_fwd(dev, out, dids, dwords, dshift, dweight, dbias, T, C, 1e-12f, type);
+    got = gpu_get(out, T * C, type);
+    for (size_t t = 0; t < T; t++) {
+        const float *row = words + ids[t] * C;
+        double m = 0, v = 0;
+
+        for (size_t i = 0; i < C; i++)
+            m += ((double)row[i] + (double)shift[i]) / (double)C;
+        for (size_t i = 0; i < C; i++)
+            v += pow((double)row[i] + (double)shift[i] - m, 2) / (double)C;
+        for (size_t i = 0; i < C; i++) {
+            double want = ((double)row[i] + (double)shift[i] - m) / sqrt(v + 1e-12);
+
+            want = want * (double)weight[i] + (double)bias[i];
+            CHECK_NEAR(got[t * C + i], want, 1e-5 + gpu_step(type) * fabs(want));
+        }
+    }
+    gpu_free(dwords, V * C * 4);
+    gpu_free(dshift, C * 4);
+    gpu_free(dweight, C * 4);
+    gpu_free(dbias, C * 4);
+    gpu_free(dids, T * sizeof(*ids));
+    gpu_free(out, T * C * gpu_size(type));
+    free(words);
+    free(shift);
+    free(weight);
+    free(bias);
+    free(ids);
+    free(got);
+}
+
+GPU_TEST(test_embedding)
+{
+    static const size_t widths[] = {8, 256, 264, 768, 1024};
+
+    for (int k = 0; k < 2; k++) {
+        for (size_t i = 0; i < N_LENGTHS; i++)
+            check_embedding(lengths[i], 96, types[k]);
+        for (size_t i = 0; i < 5; i++)
+            check_embedding(9, widths[i], types[k]);
+    }
+}
+
+static void check_geglu(size_t T, size_t F, enum dnas_cuda_type type)
+{
+    float *x = draw(T * 2 * F, 3, 0, 5), *got;
+    void *dx, *out = gpu_room(T * F * gpu_size(type));
+
+    if (T > 4) {
+        x[2 * F] = NAN;               /* of row 1 */
+        x[2 * 2 * F + F] = -INFINITY; /* the gate's, in row 2 */
+        x[2 * 2 * F] = 1;
+    }
+    dx = gpu_put(x, T * 2 * F, type);
+    gpu->geglu_fwd(dev, out, dx, T, F, type);
+    got = gpu_get(out, T * F, type);
+    for (size_t t = 0; t < T; t++)
+        for (size_t i = 0; i < F; i++) {
+            double z = (double)x[t * 2 * F + i], gate = (double)x[t * 2 * F + F + i];
+            double want = z / 2 * erfc(-z / sqrt(2)) * gate;
+
+            if (T > 4 && t == 1 && i == 0)
+                CHECK(isnan(got[t * F]));
+            else if (T > 4 && t == 2 && i == 0)
+                CHECK(isinf(got[t * F]) && got[t * F] < 0);
+            else
+                CHECK_NEAR(got[t * F + i], want,
+                           5e-7 * (1 + fabs(gate) * fabs(z)) + gpu_step(type) * fabs(want));
+        }
+    gpu_free(dx, T * 2 * F * gpu_size(type));
+    gpu_free(out, T * F * gpu_size(type));
+    free(x);
+    free(got);
+}
+
+GPU_TEST(test_geglu)
+{
+    for (int k = 0; k < 2; k++) {
+        for (size_t i = 0; i < N_LENGTHS; i++)
+            check_geglu(lengths[i], 40, types[k]);
+        check_geglu(3, 8, types[k]);
+        check_geglu(5, 3072, types[k]);
+    }
+}
+
+/* A row that is NaN makes its own sequence's mean NaN, and no other. */
+static void check_meanpool(size_t C, enum dnas_cuda_type type)
+{
+    static const uint32_t offset[] = {0, 1, 32, 64, 97, 224, 424, 425};
+    enum { B = 7, T = 425, BAD = 3 };
+    static const float slope = 1;
+    struct dnas_cuda_pack *p = gpu->pack_new(dev, T, B, 1, 8, &slope);
+    float *x = draw(T * C, 1, 0, 6);
+    double *out = gpu_room(B * C * sizeof(*out)), *got = dnas_xalloc(B * C, sizeof(*got)), *alone;
+    void *dx;
+
+    x[offset[BAD] * C + C - 1] = NAN;
+    dx = gpu_put(x, T * C, type);
+    gpu->pack_set(dev, p, offset, B);
+    gpu->meanpool_fwd(dev, out, dx, p, C, type);
+    gpu_read(got, out, B * C * sizeof(*got));
+    for (size_t b = 0; b < B; b++)
+        for (size_t i = 0; i < C; i++) {
+            double want = 0;
+
+            for (size_t t = offset[b]; t < offset[b + 1]; t++)
+                want += (double)x[t * C + i];
+            want /= offset[b + 1] - offset[b];
+            if (b == BAD && i == C - 1)
+                CHECK(isnan(got[b * C + i]));
+            else
+                CHECK_NEAR(got[b * C + i], want, 1e-14);
+        }
+    /* The fifth sequence alone: the same bits. */
+    alone = dnas_xalloc(C, sizeof(*alone));
+    gpu->pack_set(dev, p, (uint32_t[]){0, offset[5] - offset[4]}, 1);
+    gpu->meanpool_fwd(dev, out, (char *)dx + offset[4] * C * gpu_size(type), p, C, type);
+    gpu_read(alone, out, C * sizeof(*alone));
+    CHECK(memcmp(alone, got + 4 * C, C * sizeof(*alone)) == 0);
+    gpu->pack_free(dev, p);
+    gpu_free(out, B * C * sizeof(*out));
+    gpu_free(dx, T * C * gpu_size(type));
+    free(x);
+    free(got);
+    free(alone);
+}
+
+GPU_TEST(test_meanpool)
+{
+    for (int k = 0; k < 2; k++) {
+        check_meanpool(8, types[k]);
+        check_meanpool(96, types[k]);
+        check_meanpool(768, types[k]);
+    }
+}
+
 static void check_linear(size_t T, size_t O, size_t I, bool bias, int add, enum dnas_cuda_type type)
 {
     float *x = draw(T * I, 1, 0, 1), *w = draw(O * I, 1, 0, 2), *b = draw(O, 3, 0, 3);
@@ -314,6 +466,9 @@ int main(int argc, char **argv)
     RUN(test_faults_stick);
     RUN(test_layernorm);
     RUN(test_layernorm_eps_and_nan);
+    RUN(test_embedding);
+    RUN(test_geglu);
+    RUN(test_meanpool);
     RUN(test_linear);
     RUN(test_linear_bias_refused);
     gpu_end();
