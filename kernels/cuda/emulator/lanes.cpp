@@ -35,7 +35,7 @@ constexpr unsigned max_threads = 1024;
 enum state { READY, AT_WARP, AT_BLOCK, ENDED };
 
 struct copy {
-    void *to;
+    void *to;         /* NULL: was carried out */
     const void *from; /* NULL: zeros */
 };
 
@@ -66,6 +66,7 @@ lane lanes[max_threads];
 warp warps[max_threads / 32];
 fiber scheduler;
 const std::function<void()> *body;
+bool copies_at_once;
 char complaint[400];
 const char *kernel_name;
 
@@ -257,6 +258,7 @@ const char *run_blocks(const char *name, size_t n_blocks, size_t n_threads, size
             make_fiber(&lanes[t].f);
     for (size_t b = 0; b < n_blocks && !complaint[0]; b++) {
         here.block = (unsigned)(n_launches % 2 ? b : n_blocks - 1 - b);
+        copies_at_once = (b + n_launches) % 2 == 0;
         memset(shared, 0xFF, shared_bytes);
         memset(warps, 0, sizeof(warps));
         for (unsigned t = 0; t < n_threads; t++) {
@@ -327,6 +329,15 @@ static void check_shared(const void *p, size_t bytes)
               here.shared_bytes);
 }
 
+static void carry_out(copy *c)
+{
+    if (c->to && c->from)
+        memcpy(c->to, c->from, 16);
+    else if (c->to)
+        memset(c->to, 0, 16);
+    c->to = nullptr;
+}
+
 void copy_async16(void *shared, const void *from, bool inside)
 {
     lane *l = &lanes[here.thread];
@@ -335,6 +346,8 @@ void copy_async16(void *shared, const void *from, bool inside)
     check_aligned(from, 16);
     l->copies.push_back({shared, inside ? from : nullptr});
     l->n_open++;
+    if (copies_at_once)
+        carry_out(&l->copies.back());
 }
 
 void copy_async_commit(void)
@@ -351,12 +364,8 @@ void copy_async_wait(unsigned groups_left)
     size_t n = 0, n_groups = 0;
 
     for (; l->groups.size() - n_groups > groups_left; n_groups++)
-        for (size_t end = n + l->groups[n_groups]; n < end; n++) {
-            if (l->copies[n].from)
-                memcpy(l->copies[n].to, l->copies[n].from, 16);
-            else
-                memset(l->copies[n].to, 0, 16);
-        }
+        for (size_t end = n + l->groups[n_groups]; n < end; n++)
+            carry_out(&l->copies[n]);
     l->copies.erase(l->copies.begin(), l->copies.begin() + (ptrdiff_t)n);
     l->groups.erase(l->groups.begin(), l->groups.begin() + (ptrdiff_t)n_groups);
 }

@@ -4,7 +4,8 @@
  * until all its lanes stand at a barrier of the block.
  *
  * That is as far as warps can drift apart, so a missing barrier shows.  Copies to
- * shared memory are carried out when their group is waited for, as late as a GPU may.
+ * shared memory are carried out when their group is waited for, as late as a GPU may, in
+ * every other block; in the others at once, as early as it may.
  * Shared memory is NaN when a block begins.  What no GPU would do in order is a fault:
  * lanes of a warp at different instructions, a lane that ended before a barrier, an
  * address outside of shared memory or not at its multiple, a copy that nobody waits for.
