@@ -17,9 +17,9 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/dnas-bench.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 export TMPDIR=$tmp
 
-tiny='' copies=40 vocabulary=4096
+tiny='' copies=20 most=600 piece=10000 vocabulary=4096
 if [ "${1:-}" = --tiny ]; then
-    tiny=--tiny copies=1 vocabulary=100
+    tiny=--tiny copies=2 most=3 piece=300 vocabulary=100
     export DNAS_CUDA_LIBRARY=$BUILD/libdnas-cuda-emulated.so
 fi
 [ -z "${DNAS_BENCH_LOG:-}" ] || exec > >(tee "$DNAS_BENCH_LOG") 2>&1
@@ -42,44 +42,43 @@ nproc | sed 's/$/ processors/'
 
 within 240 "$BUILD"/tests/bench/bench_gpu $tiny
 
-echo "== end to end: dnas-embed from FASTA, 117 M parameters; sequences of 10 kb a second"
-echo "   (expected of an H200: 500 first, then 800)"
+size='117 M parameters, sequences of 10 kb'
+[ -z "$tiny" ] || size='tiny'
+echo "== end to end: dnas-embed from FASTA, $size (expected of an H200: 500 a second first, then 800)"
 mkdir "$tmp/model"
 "$BUILD"/tests/bench/bench_gpu $tiny --model "$tmp/model"
 dnas-tokenize -q --train $vocabulary examples/genomes.fa.gz -o "$tmp/model/tokenizer.json"
-if [ -n "$tiny" ]; then
-    zcat examples/genomes.fa.gz | head -n 40 | awk '/^>/ { n = 0 } n++ < 4' >"$tmp/in.fa"
-else
-    # Pieces of 10 kb out of the example genomes, all of them different.
-    zcat examples/genomes.fa.gz | awk '!/^>/ { print toupper($0) }' | tr -cd ACGT | fold -w 10000 |
-        awk 'length($0) == 10000 { s[n++] = $0 }
-             END { for (c = 0; c < copies; c++) for (i = 0; i < n; i++) {
-                 k = (c * 239) % 9000 + 1
-                 print ">c" c "_" i; print substr(s[i], k) substr(s[i], 1, k - 1) } }' copies=$copies >"$tmp/in.fa"
-fi
-n=$(grep -c '^>' "$tmp/in.fa")
-tokens=$(dnas-tokenize -q -T "$tmp/model/tokenizer.json" "$tmp/in.fa" | dnas-view --json |
-    awk -F '"tokens": ' '{ split($2, a, "]"); n += gsub(/,/, "", a[1]) + 1 } END { print n }')
-echo "$n sequences, $((tokens / n)) tokens each"
-clock() { date +%s.%N; }
-end_to_end() { # end_to_end NAME ARGUMENTS...: less the time of a run with one sequence
-    local name=$1 a b c
-    shift
-    a=$(clock)
+# Pieces out of the example genomes, turned so that all of them differ.
+zcat examples/genomes.fa.gz | awk '!/^>/ { print toupper($0) }' | tr -cd ACGT | fold -w $piece >"$tmp/pieces"
+awk -v copies=$copies -v piece=$piece -v most=$most 'length($0) == piece && n < most { s[n++] = $0 }
+    END { for (c = 0; c < copies; c++) for (i = 0; i < n; i++) {
+        k = (c * 239) % (piece - 10) + 1
+        print ">c" c "_" i; print substr(s[i], k) substr(s[i], 1, k - 1) } }' "$tmp/pieces" >"$tmp/in.fa"
+head -n 2 "$tmp/in.fa" >"$tmp/one.fa"
+head -n 1000 "$tmp/in.fa" >"$tmp/some.fa"
+
+end_to_end() { # end_to_end NAME FASTA ARGUMENTS...: less the time of a run with one sequence
+    local name=$1 in=$2 n tokens a b c
+    shift 2
+    n=$(grep -c '^>' "$in")
+    tokens=$(dnas-tokenize -q -T "$tmp/model/tokenizer.json" "$in" | dnas-view --json |
+        awk -F '"tokens": ' '{ split($2, a, "]"); n += gsub(/,/, "", a[1]) + 1 } END { print n }')
+    a=$(date +%s.%N)
     within 60 dnas-embed -q -d cuda -m "$tmp/model" "$@" "$tmp/one.fa" -o "$tmp/one.dnas"
-    b=$(clock)
-    within 120 dnas-embed -q -d cuda -m "$tmp/model" "$@" "$tmp/in.fa" -o "$tmp/out.dnas"
-    c=$(clock)
-    awk -v name="$name" -v a="$a" -v b="$b" -v c="$c" -v n="$n" -v t="$tokens" 'BEGIN {
+    b=$(date +%s.%N)
+    within 120 dnas-embed -q -d cuda -m "$tmp/model" "$@" "$in" -o "$tmp/out.dnas"
+    c=$(date +%s.%N)
+    awk -v name="$name, $n of $((tokens / n)) tokens" -v a="$a" -v b="$b" -v c="$c" -v n="$n" -v t="$tokens" 'BEGIN {
         s = c - b - (b - a); if (s <= 0) s = c - b
-        printf "%-44s %8.0f seq/s %10.0f tokens/s; %.2f s in all, %.2f s of it for one sequence\n",
+        printf "%-44s %8.0f seq/s %10.0f tokens/s; %.2f s in all, %.2f s with one sequence\n",
             name, n / s, t / s, c - b, b - a }'
 }
-head -n 2 "$tmp/in.fa" >"$tmp/one.fa"
-end_to_end 'bf16'
-[ -n "$tiny" ] || end_to_end 'bf16, batches of 16384 tokens' --batch-tokens 16384
-[ -n "$tiny" ] || end_to_end 'bf16, one thread' -t 1
-[ -n "$tiny" ] || end_to_end 'f32' --precision f32
+end_to_end 'bf16' "$tmp/in.fa"
+if [ -z "$tiny" ]; then
+    end_to_end 'bf16, batches of 16384 tokens' "$tmp/in.fa" --batch-tokens 16384
+    end_to_end 'bf16, one thread' "$tmp/in.fa" -t 1
+    end_to_end 'f32' "$tmp/some.fa" --precision f32
+fi
 
 torch=''
 for python in python3 /usr/bin/python3; do
