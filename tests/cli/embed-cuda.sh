@@ -261,7 +261,7 @@ test_what_runs_on_the_cpu_alone() {
     # A shape that the kernels do not take: heads of 12 channels.
     mkdir odd && cp model/* odd
     sed 's/"num_attention_heads": 6/"num_attention_heads": 8/' model/config.json >odd/config.json
-    expect_sentence 1 '--device cuda: bf16 takes heads of 16, 32 or 64 channels, not of 12' dnas-embed -d cuda -m odd s.fa
+    expect_sentence 1 '--device cuda: bf16 takes heads of 16, 32, 64 or 128 channels, not of 12' dnas-embed -d cuda -m odd s.fa
     expect_sentence 0 'running on the CPU: bf16 takes heads' dnas-embed -m odd s.fa -o odd.dnas
     dnas-embed -q -d cpu -m odd s.fa -o cpu.dnas
     expect_ok dnas-embed -d cuda --precision f32 -m odd s.fa -o odd.dnas

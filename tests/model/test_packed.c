@@ -232,7 +232,7 @@ static void test_check(void)
     CHECK_INT(dnas_packed_check(network, DNAS_CUDA_BF16, &err), 0);
     odd.shape.H = 8;
     CHECK_INT(dnas_packed_check(&odd, DNAS_CUDA_BF16, &err), -1);
-    CHECK(strstr(err.msg, "heads of 16, 32 or 64 channels, not of 12") != NULL);
+    CHECK(strstr(err.msg, "heads of 16, 32, 64 or 128 channels, not of 12") != NULL);
     CHECK_INT(dnas_packed_check(&odd, DNAS_CUDA_F32, &err), 0);
     odd.shape.C = 100;
     CHECK_INT(dnas_packed_check(&odd, DNAS_CUDA_F32, &err), -1);
@@ -240,6 +240,11 @@ static void test_check(void)
     odd.shape.C = 256;
     odd.shape.H = 1;
     CHECK_INT(dnas_packed_check(&odd, DNAS_CUDA_F32, &err), -1);
+    CHECK(strstr(err.msg, "128 channels at most, not 256") != NULL);
+    odd.shape.C = 1032;
+    odd.shape.H = 43;
+    CHECK_INT(dnas_packed_check(&odd, DNAS_CUDA_F32, &err), -1);
+    CHECK(strstr(err.msg, "1024 channels at most, not 1032") != NULL);
     odd = *network;
     odd.output = DNAS_OUTPUT_LOGITS;
     CHECK_INT(dnas_packed_check(&odd, DNAS_CUDA_F32, &err), -1);
