@@ -197,9 +197,10 @@ $(BUILD)/lib/libdnas-cuda.so: $(CUDA_OBJ)
 		-Wl,-z,defs -Wl,-rpath,$(CUDA_HOME)/lib64 -o $@ $^ -L$(CUDA_HOME)/lib64 -lcudart_static \
 		-lcublasLt -lpthread -ldl -lrt -lm
 
+# Calls before each access of a kernel, which the emulator answers (accesses.h).
 $(BUILD)/emulated/%.o: %.cu $(BUILD)/flags-cuda
 	@mkdir -p $(@D)
-	$(call say,CXX)$(CXX) -x c++ $(CXX_FLAGS) $(SAN) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CXX)$(CXX) -x c++ $(CXX_FLAGS) $(or $(SAN),-fsanitize=thread) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/emulated/%.o: %.cpp $(BUILD)/flags-cuda
 	@mkdir -p $(@D)
 	$(call say,CXX)$(CXX) $(CXX_FLAGS) $(SAN) $(CFLAGS) -MMD -MP -c -o $@ $<
