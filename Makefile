@@ -92,7 +92,7 @@ OBJ       := $(LIB_OBJ) $(patsubst %.c,$(BUILD)/%.o,$(TOOL_SRC) $(TEST_SRC) $(BE
                                      tests/fuzz/replay.c tests/fuzz/mutator.c)
 MAN       := $(sort $(wildcard man/*.[157]))
 
-.PHONY: all deps check check-gpu limits valgrind demo demo-train bench fuzz fuzzers mutants bundle install uninstall clean config help lint
+.PHONY: all deps check check-gpu limits valgrind demo demo-train bench bench-gpu fuzz fuzzers mutants bundle install uninstall clean config help lint
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -107,6 +107,7 @@ help:
 	@echo 'make limits      inputs too large for make check, in bounded memory'
 	@echo 'make valgrind    the unit tests under valgrind'
 	@echo 'make bench       timings beside the limits of this machine'
+	@echo 'make bench-gpu   those of a GPU; BENCH_ARGS=--tiny tries it in the emulator'
 	@echo 'make fuzz        each reader fuzzed for SECONDS=60 with clang and libFuzzer'
 	@echo 'make mutants     faults planted one by one: lists those that no test notices'
 	@echo 'make lint        man pages, shell scripts and headers looked over'
@@ -196,9 +197,10 @@ $(BUILD)/lib/libdnas-cuda.so: $(CUDA_OBJ)
 		-Wl,-z,defs -Wl,-rpath,$(CUDA_HOME)/lib64 -o $@ $^ -L$(CUDA_HOME)/lib64 -lcudart_static \
 		-lcublasLt -lpthread -ldl -lrt -lm
 
+# Calls before each access of a kernel, which the emulator answers (accesses.h).
 $(BUILD)/emulated/%.o: %.cu $(BUILD)/flags-cuda
 	@mkdir -p $(@D)
-	$(call say,CXX)$(CXX) -x c++ $(CXX_FLAGS) $(SAN) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CXX)$(CXX) -x c++ $(CXX_FLAGS) $(or $(SAN),-fsanitize=thread) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/emulated/%.o: %.cpp $(BUILD)/flags-cuda
 	@mkdir -p $(@D)
 	$(call say,CXX)$(CXX) $(CXX_FLAGS) $(SAN) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -215,7 +217,7 @@ $(filter $(BUILD)/tests/kernels/test_cuda%,$(TESTS)): | $(EMULATED_LIB)
 check: $(TOOLS) $(TESTS) $(FUZZERS) $(BUILD)/tests/faults/faults.so $(EMULATED_LIB) $(CUDA_LIB)
 	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' JOBS=$(JOBS) bash tests/run.sh $(TEST_ARGS)
 
-check-gpu: $(TOOLS) $(TESTS) $(EMULATED_LIB) $(CUDA_LIB)
+check-gpu: $(TOOLS) $(TESTS) $(BUILD)/tests/bench/bench_gpu $(EMULATED_LIB) $(CUDA_LIB)
 	@DNAS_REQUIRE=cuda BUILD=$(abspath $(BUILD)) JOBS=1 bash tests/run.sh gpu
 
 limits: $(TOOLS)
@@ -227,6 +229,9 @@ valgrind: $(TESTS)
 
 bench: $(TOOLS) $(BENCHES)
 	@BUILD=$(abspath $(BUILD)) bash tests/bench/run.sh
+
+bench-gpu: $(TOOLS) $(BUILD)/tests/bench/bench_gpu $(EMULATED_LIB) $(CUDA_LIB)
+	@BUILD=$(abspath $(BUILD)) bash tests/bench/gpu.sh $(BENCH_ARGS)
 
 # libFuzzer comes with clang (Debian: clang, libclang-rt-dev).
 FUZZ_BUILD := $(BUILD)-fuzz

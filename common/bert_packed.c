@@ -20,6 +20,9 @@
 /* Rows of the feed-forward part at a time: enough for a product to fill a GPU
  * thirty times over, and a bound on its memory. */
 #define FEED_ROWS ((size_t)16384)
+/* What the kernels take. */
+#define MOST_CHANNELS 1024
+#define MOST_OF_A_HEAD 128
 #define ALIGNED ((size_t)256) /* of tensors in a block of memory */
 
 struct bert_packed {
@@ -57,10 +60,12 @@ int dnas_bert_packed_check(const struct dnas_shape *s, enum dnas_cuda_type type,
     if (s->C % 8 != 0 || s->F % 8 != 0)
         return dnas_err_set(err, "%zu channels and a width of %zu are not multiples of 8", s->C,
                             s->F);
-    if (type == DNAS_CUDA_BF16 && D != 16 && D != 32 && D != 64)
-        return dnas_err_set(err, "bf16 takes heads of 16, 32 or 64 channels, not of %zu", D);
-    if (D > 128)
-        return dnas_err_set(err, "heads have 128 channels at most, not %zu", D);
+    if (s->C > MOST_CHANNELS)
+        return dnas_err_set(err, "a GPU takes %d channels at most, not %zu", MOST_CHANNELS, s->C);
+    if (D > MOST_OF_A_HEAD)
+        return dnas_err_set(err, "heads have %d channels at most, not %zu", MOST_OF_A_HEAD, D);
+    if (type == DNAS_CUDA_BF16 && D != 16 && D != 32 && D != 64 && D != 128)
+        return dnas_err_set(err, "bf16 takes heads of 16, 32, 64 or 128 channels, not of %zu", D);
     return 0;
 }
 
