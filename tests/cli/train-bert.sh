@@ -3,36 +3,9 @@
 #
 # train-bert.sh - dnas-train --arch bert: from pairs to a model, broken off and
 # taken up, and what is refused.
-# shellcheck source=tests/lib.sh
-. tests/lib.sh
+# shellcheck source=tests/lib-train.sh
+. tests/lib-train.sh
 
-# 120 pairs of four species of different composition; the last 20 are for validation.
-make_pairs() { # in a folder of the test's own
-    mkdir -p "$TMP/${FUNCNAME[1]}" && cd "$TMP/${FUNCNAME[1]}" || exit 99
-    awk 'BEGIN {
-        x = 7
-        split("AACGT ACCGGG ACGTTT GGTTA", mix, " ")
-        print "id\tseq_a\tseq_b\tsplit\tlabel"
-        for (i = 1; i <= 120; i++) {
-            m = mix[i % 4 + 1]
-            printf "p%d", i
-            for (k = 0; k < 2; k++) {
-                s = ""
-                n = 60 + i % 7 * 9
-                for (l = 0; l < n; l++) {
-                    x = (x * 16807) % 2147483647
-                    s = s substr(m, int(x / 16) % length(m) + 1, 1)
-                }
-                printf "\t%s", s
-            }
-            print "\t" (i > 100) "\tspecies" i % 4
-        }
-    }' >pairs.tsv
-    dnas-view --from-tsv pairs.tsv -o pairs.dnas &&
-        awk -F '\t' 'NR > 1 { print ">" NR " label=" $5 "\n" $2 $3 }' pairs.tsv >pairs.fa &&
-        dnas-tokenize -q --train 60 pairs.fa -o tok.json &&
-        dnas-tokenize -q -T tok.json pairs.dnas -o t.dnas || fail "no pairs"
-}
 train() { # train ARGUMENTS...: 18 steps of a tiny network; with exec before it, in this process
     ${in_place:-} dnas-train -q --arch bert -T tok.json --layers 2 --width 16 --heads 2 -b 16 --rate 1e-3 \
         --head-rate 10 --max-tokens 40 --no-pg "$@"
@@ -182,16 +155,6 @@ ranks() { # ranks N ARGUMENTS...: train on N processes
         --arch bert -T tok.json --layers 2 --width 16 --heads 2 -b 16 --rate 1e-3 --head-rate 10 \
         --max-tokens 40 --no-pg -t 1 "$@"
 }
-has_mpi() {
-    if ! command -v mpirun >/dev/null || [[ $(ldd "$BUILD/bin/dnas-train") != *libmpi* ]]; then
-        skip "no MPI"
-        return 1
-    fi
-    # Open MPI frees not all that it takes, and locks in any order.
-    export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
-    export TSAN_OPTIONS=${TSAN_OPTIONS:+$TSAN_OPTIONS:}detect_deadlocks=0
-}
-
 test_several_processes() {
     has_mpi || return
     make_pairs
