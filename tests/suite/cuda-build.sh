@@ -30,6 +30,7 @@ test_registers() {
         # Four blocks of 256 threads a processor, or two; attention is held by its launch bounds.
         case $name in
         *attention_fwd*) most=255 ;;
+        *attention_bwd* | *layernorm_bwd*) most=176 ;;
         *attention_*) most=128 ;;
         *layernorm* | *embedding*) most=80 ;;
         *) most=64 ;;
