@@ -185,7 +185,7 @@ DEVICE void block_barrier(void)
 }
 DEVICE void warp_barrier(void)
 {
-    emulator::any(false);
+    emulator::warp_barrier();
 }
 template <class T> DEVICE T emulated_shuffle(T x, unsigned from)
 {

@@ -106,11 +106,14 @@ static inline void gpu_read(void *to, const void *from, size_t bytes)
     gpu->host_free(dev, stage);
 }
 
-/* Memory of NaN bytes between two canaries. */
+/* Memory of NaN bytes between two canaries; the emulated device has its own. */
 static inline void *gpu_room(size_t bytes)
 {
-    char *p = gpu->alloc(dev, bytes + 2 * GPU_SIDE), *fill;
+    char *p, *fill;
 
+    if (gpu_emulated)
+        return gpu->alloc(dev, bytes);
+    p = gpu->alloc(dev, bytes + 2 * GPU_SIDE);
     if (!p) {
         CHECK_FAIL("no %zu bytes: %s", bytes, gpu->error(dev));
         return NULL;
@@ -127,7 +130,10 @@ static inline void gpu_free(void *p, size_t bytes)
 {
     char *all = dnas_xalloc(bytes + 2 * GPU_SIDE, 1);
 
-    if (p) {
+    if (gpu_emulated) {
+        CHECK(gpu->wait(dev) == 0);
+        gpu->free(dev, p);
+    } else if (p) {
         gpu_read(all, (char *)p - GPU_SIDE, bytes + 2 * GPU_SIDE);
         for (size_t i = 0; i < GPU_SIDE; i++)
             if (all[i] != 0x5A || all[GPU_SIDE + bytes + i] != 0x5A) {

@@ -18,6 +18,8 @@
 
 #include <vector>
 
+#include "kernels/cuda/emulator/accesses.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -35,8 +37,9 @@ constexpr unsigned max_threads = 1024;
 enum state { READY, AT_WARP, AT_BLOCK, ENDED };
 
 struct copy {
-    void *to;         /* NULL: was carried out */
+    void *to;
     const void *from; /* NULL: zeros */
+    bool done;
 };
 
 struct fiber {
@@ -213,6 +216,7 @@ bool run_block(unsigned n_warps, unsigned turn)
         }
         for (unsigned t = 0; t < 32 * n_warps; t++)
             lanes[t].state = READY;
+        accesses_block_barrier();
     }
 }
 
@@ -270,7 +274,9 @@ const char *run_blocks(const char *name, size_t n_blocks, size_t n_threads, size
 #if defined(__SANITIZE_ADDRESS__)
         __asan_poison_memory_region(shared + shared_bytes, guard);
 #endif
+        accesses_block_begins();
         run_block(n_warps, here.block);
+        accesses_end();
 #if defined(__SANITIZE_ADDRESS__)
         __asan_unpoison_memory_region(shared + shared_bytes, guard);
 #endif
@@ -331,11 +337,11 @@ static void check_shared(const void *p, size_t bytes)
 
 static void carry_out(copy *c)
 {
-    if (c->to && c->from)
+    if (!c->done && c->from)
         memcpy(c->to, c->from, 16);
-    else if (c->to)
+    else if (!c->done)
         memset(c->to, 0, 16);
-    c->to = nullptr;
+    c->done = true;
 }
 
 void copy_async16(void *shared, const void *from, bool inside)
@@ -344,8 +350,9 @@ void copy_async16(void *shared, const void *from, bool inside)
 
     check_shared(shared, 16);
     check_aligned(from, 16);
-    l->copies.push_back({shared, inside ? from : nullptr});
+    l->copies.push_back({shared, inside ? from : nullptr, false});
     l->n_open++;
+    access_queued(shared, 16);
     if (copies_at_once)
         carry_out(&l->copies.back());
 }
@@ -364,8 +371,10 @@ void copy_async_wait(unsigned groups_left)
     size_t n = 0, n_groups = 0;
 
     for (; l->groups.size() - n_groups > groups_left; n_groups++)
-        for (size_t end = n + l->groups[n_groups]; n < end; n++)
+        for (size_t end = n + l->groups[n_groups]; n < end; n++) {
+            access_arrived(l->copies[n].to, 16);
             carry_out(&l->copies[n]);
+        }
     l->copies.erase(l->copies.begin(), l->copies.begin() + (ptrdiff_t)n);
     l->groups.erase(l->groups.begin(), l->groups.begin() + (ptrdiff_t)n_groups);
 }
@@ -470,6 +479,7 @@ void matrices_load(uint32_t r[4], const void *row, bool turned)
     matrices mine = {(const uint16_t *)row, r};
 
     check_shared(row, 16);
+    access(row, 16, false);
     join_warp(turned ? load_all<true> : load_all<false>, &mine);
 }
 
@@ -492,6 +502,16 @@ bool any(bool value)
 {
     join_warp(any_of_all, &value);
     return value;
+}
+
+static void order_all(void *const *)
+{
+    accesses_warp_barrier();
+}
+
+void warp_barrier(void)
+{
+    join_warp(order_all, nullptr);
 }
 
 } // namespace emulator

@@ -46,6 +46,7 @@ void matrices_load(uint32_t r[4], const void *row, bool turned);
 void mma_bf16(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
 uint64_t shuffle(uint64_t value, unsigned from);
 bool any(bool value);
+void warp_barrier(void);
 /* Faults where p is not at a multiple of `bytes`. */
 void check_aligned(const void *p, size_t bytes);
 

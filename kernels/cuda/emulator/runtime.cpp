@@ -15,6 +15,7 @@
 #include <set>
 #include <string>
 
+#include "kernels/cuda/emulator/accesses.h"
 #include "kernels/cuda/emulator/lanes.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -128,7 +129,43 @@ char *make_block(size_t bytes)
     return raw + guard;
 }
 
+/* Blocks that were touched of late. */
+struct nearest {
+    const char *from, *to;
+};
+nearest kept_blocks[4];
+
 } // namespace
+
+const char *emulated_forbidden(const void *address, size_t bytes)
+{
+    static unsigned turn;
+    static char text[120];
+    const char *p = (const char *)address;
+
+    for (const nearest &k : kept_blocks)
+        if (p >= k.from && p + bytes <= k.to)
+            return nullptr;
+    auto next = device_memory.upper_bound((char *)address);
+    for (int back = 0; back < 2; back++) {
+        if (back == 0 ? next == device_memory.end() : next == device_memory.begin())
+            continue;
+        const auto &block = back == 0 ? *next : *std::prev(next);
+        const char *from = block.first, *to = from + block.second;
+
+        if (p + bytes <= from - guard || p >= to + guard)
+            continue;
+        if (p >= from && p + bytes <= to) {
+            kept_blocks[turn++ % 4] = {from, to};
+            return nullptr;
+        }
+        snprintf(text, sizeof(text), "at %td of a block of %zu bytes", p - from, block.second);
+        return text;
+    }
+    if (block_of(host_memory, address, bytes))
+        return "of the host's memory";
+    return nullptr;
+}
 
 const char *cudaGetErrorString(cudaError_t e)
 {
@@ -239,6 +276,7 @@ cudaError_t cudaFree(void *p)
     if (found == device_memory.end())
         return fail(cudaErrorInvalidValue);
     ASAN_UNPOISON_MEMORY_REGION(found->first - guard, found->second + 2 * guard);
+    memset(kept_blocks, 0, sizeof(kept_blocks));
     used_bytes -= found->second;
     free(found->first - guard);
     device_memory.erase(found);
