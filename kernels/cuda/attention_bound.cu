@@ -10,21 +10,13 @@
  * geometric series.
  */
 #include "kernels/cuda/pack.cuh"
+#include "kernels/cuda/value.cuh"
 
 #define WARPS 8
 #define LOG2_E 1.44269504088896341f
 /* Lengths are raised and reaches widened by more than rounding can take. */
 #define RAISED (1 + 0x1p-14f)
 #define WIDENED 0.01f
-
-DEVICE float value_at(const float *p)
-{
-    return *p;
-}
-DEVICE float value_at(const bf16 *p)
-{
-    return bits_float((uint32_t)p->bits << 16);
-}
 
 /* A row a warp. */
 template <class E>

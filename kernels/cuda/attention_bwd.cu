@@ -11,6 +11,7 @@
 
 #include "kernels/cuda/attention_tile.cuh"
 #include "kernels/cuda/training.cuh"
+#include "kernels/cuda/value.cuh"
 
 #define WARPS 4
 #define THREADS (32 * WARPS)
@@ -244,15 +245,6 @@ void dnas_cuda_attention_bwd_bf16(struct dnas_cuda *d, const struct attention_bw
 }
 
 /* ---- for both versions ---- */
-
-DEVICE float value_at(const float *p)
-{
-    return *p;
-}
-DEVICE float value_at(const bf16 *p)
-{
-    return bits_float((uint32_t)p->bits << 16);
-}
 
 /* delta[h,t] = dout[t] out[t] in head h.  A row a warp; heads of 8, 16, .. 256 channels take as
  * many lanes as they have eights, others the warp one after the other. */

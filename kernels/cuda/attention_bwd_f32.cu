@@ -3,82 +3,16 @@
  * attention_bwd_f32.cu - attention, backward, in f32 on the ordinary units, for any head of up
  * to 128 channels.  Contract: kernels/cuda.h; the plan: attention_bwd.cuh.
  *
- * Thread 16 y + x has own rows y, y + 16, .. and other rows (then channels) x, x + 16, ..:
- * rows in shared memory are an odd number of words apart.
+ * Thread 16 y + x has own rows y, y + 16, .. and other rows (then channels) x, x + 16, ...
  */
 #include "kernels/cuda/attention_bwd.cuh"
+#include "kernels/cuda/attention_f32.cuh"
 
-#define THREADS 256
+#define THREADS F32_THREADS
 #define LOG2_E 1.44269504088896341f
-#define PITCH(D) ((D) | 1)
+#define PITCH F32_PITCH
 
-/* 64 rows from row `first` of a sequence; beyond its length zeros. */
-DEVICE void fill(float *to, const float *sequence, size_t pitch, unsigned first, unsigned length,
-                 unsigned D)
-{
-    for (unsigned r = warp_index(); r < 64; r += THREADS / 32)
-        for (unsigned i = lane_index(); i < D; i += 32)
-            to[r * PITCH(D) + i] = first + r < length ? sequence[(first + r) * pitch + i] : 0;
-}
-
-/* Products of the thread's own and other rows. */
-DEVICE void products(float s[4][4], const float *own, const float *other, unsigned D)
-{
-    const unsigned x = thread_index() % 16, y = thread_index() / 16;
-
-#pragma unroll
-    for (int a = 0; a < 4; a++)
-#pragma unroll
-        for (int b = 0; b < 4; b++)
-            s[a][b] = 0;
-    for (unsigned i = 0; i < D; i++) {
-        float left[4], right[4];
-
-#pragma unroll
-        for (int a = 0; a < 4; a++) {
-            left[a] = own[(y + 16 * (unsigned)a) * PITCH(D) + i];
-            right[a] = other[(x + 16 * (unsigned)a) * PITCH(D) + i];
-        }
-#pragma unroll
-        for (int a = 0; a < 4; a++)
-#pragma unroll
-            for (int b = 0; b < 4; b++)
-                s[a][b] += left[a] * right[b];
-    }
-}
-
-/* sum += s rows, by way of `passed`, [OWN_ROWS][OTHER_ROWS + 1]: the threads of a row are in one
- * warp. */
-template <int N>
-DEVICE void add_products(float sum[4][N], const float s[4][4], const float *rows, float *passed,
-                         unsigned D)
-{
-    const unsigned x = thread_index() % 16, y = thread_index() / 16;
-
-    warp_barrier(); /* what was passed before has been read */
-#pragma unroll
-    for (int a = 0; a < 4; a++)
-#pragma unroll
-        for (int b = 0; b < 4; b++)
-            passed[(y + 16 * (unsigned)a) * (OTHER_ROWS + 1) + x + 16 * (unsigned)b] = s[a][b];
-    warp_barrier();
-    for (unsigned j = 0; j < OTHER_ROWS; j++) {
-        float left[4];
-
-#pragma unroll
-        for (int a = 0; a < 4; a++)
-            left[a] = passed[(y + 16 * (unsigned)a) * (OTHER_ROWS + 1) + j];
-#pragma unroll
-        for (int c = 0; c < N; c++) {
-            unsigned i = x + 16 * (unsigned)c;
-            float value = i < D ? rows[j * PITCH(D) + i] : 0;
-
-#pragma unroll
-            for (int a = 0; a < 4; a++)
-                sum[a][c] += left[a] * value;
-        }
-    }
-}
+static_assert(OWN_ROWS == F32_ROWS && OTHER_ROWS == F32_ROWS, "a tile each");
 
 /* N: channels a thread, at least D / 16. */
 template <int N, bool keys>
@@ -103,18 +37,18 @@ __global__ static void __launch_bounds__(THREADS)
 #pragma unroll
         for (int c = 0; c < N; c++)
             sum[0][a][c] = sum[1][a][c] = 0;
-    fill(own_tile, keys ? k : q, 3 * C, own.first, length, D);
-    fill(own_tile + tile, keys ? v : dout, keys ? 3 * C : C, own.first, length, D);
+    f32_tile_fill(own_tile, keys ? k : q, 3 * C, own.first, length, D);
+    f32_tile_fill(own_tile + tile, keys ? v : dout, keys ? 3 * C : C, own.first, length, D);
     for (unsigned block = own.from; block <= own.last; block = next_block<keys>(&own, block + 1)) {
         const unsigned other = block * OTHER_ROWS;
         float p[4][4], ds[4][4];
 
         block_barrier(); /* the last block's products are done */
-        fill(other_tile, keys ? q : k, 3 * C, other, length, D);
-        fill(other_tile + tile, keys ? dout : v, keys ? C : 3 * C, other, length, D);
+        f32_tile_fill(other_tile, keys ? q : k, 3 * C, other, length, D);
+        f32_tile_fill(other_tile + tile, keys ? dout : v, keys ? C : 3 * C, other, length, D);
         block_barrier();
-        products(p, own_tile, other_tile, D);
-        products(ds, own_tile + tile, other_tile + tile, D);
+        f32_tile_products(p, own_tile, other_tile, D);
+        f32_tile_products(ds, own_tile + tile, other_tile + tile, D);
 #pragma unroll
         for (int a = 0; a < 4; a++)
 #pragma unroll
@@ -129,8 +63,8 @@ __global__ static void __launch_bounds__(THREADS)
                 ds[a][b] = inside ? p[a][b] * (ds[a][b] - delta[query]) : 0;
             }
         if (keys)
-            add_products<N>(sum[1], p, other_tile + tile, passed, D);
-        add_products<N>(sum[0], ds, other_tile, passed, D);
+            f32_tile_add<N>(sum[1], p, other_tile + tile, passed, D);
+        f32_tile_add<N>(sum[0], ds, other_tile, passed, D);
     }
 #pragma unroll
     for (int a = 0; a < 4; a++) {

@@ -4,24 +4,15 @@
  * channels.  Contract: kernels/cuda.h.
  *
  * A block has 64 queries of a head and takes blocks of 64 keys from the left to the right.
- * Thread 16 y + x has queries y, y + 16, .. and keys (then channels) x, x + 16, ..: rows in
- * shared memory are an odd number of words apart, so neither meets its neighbour's bank.
+ * Thread 16 y + x has queries y, y + 16, .. and keys (then channels) x, x + 16, ...
  */
+#include "kernels/cuda/attention_f32.cuh"
 #include "kernels/cuda/pack.cuh"
 
-#define ROWS 64
-#define THREADS 256
+#define ROWS F32_ROWS
+#define THREADS F32_THREADS
 #define LOG2_E 1.44269504088896341f
-#define PITCH(D) ((D) | 1)
-
-/* ROWS rows from row `first` of a sequence; beyond its length zeros. */
-DEVICE void fill(float *to, const float *sequence, size_t pitch, unsigned first, unsigned length,
-                 unsigned D)
-{
-    for (unsigned r = warp_index(); r < ROWS; r += THREADS / 32)
-        for (unsigned i = lane_index(); i < D; i += 32)
-            to[r * PITCH(D) + i] = first + r < length ? sequence[(first + r) * pitch + i] : 0;
-}
+#define PITCH F32_PITCH
 
 /* Over the 16 threads of a row. */
 DEVICE float row_max(float x)
@@ -73,34 +64,16 @@ __global__ static void __launch_bounds__(THREADS)
         for (int c = 0; c < N; c++)
             sum_out[a][c] = 0;
     }
-    fill(queries, q, pitch, first, t.length, D);
+    f32_tile_fill(queries, q, pitch, first, t.length, D);
     for (unsigned block = from; block <= to; block++) {
         const unsigned key = block * BLOCK_KEYS;
         float s[4][4];
 
         block_barrier(); /* the last block's products are done */
-        fill(keys, k, pitch, key, t.length, D);
-        fill(values, v, pitch, key, t.length, D);
+        f32_tile_fill(keys, k, pitch, key, t.length, D);
+        f32_tile_fill(values, v, pitch, key, t.length, D);
         block_barrier();
-#pragma unroll
-        for (int a = 0; a < 4; a++)
-#pragma unroll
-            for (int b = 0; b < 4; b++)
-                s[a][b] = 0;
-        for (unsigned i = 0; i < D; i++) {
-            float left[4], right[4];
-
-#pragma unroll
-            for (int a = 0; a < 4; a++) {
-                left[a] = queries[(y + 16 * (unsigned)a) * PITCH(D) + i];
-                right[a] = keys[(x + 16 * (unsigned)a) * PITCH(D) + i];
-            }
-#pragma unroll
-            for (int a = 0; a < 4; a++)
-#pragma unroll
-                for (int b = 0; b < 4; b++)
-                    s[a][b] += left[a] * right[b];
-        }
+        f32_tile_products(s, queries, keys, D);
 #pragma unroll
         for (int a = 0; a < 4; a++) {
             float most = -INFINITY, less, part = 0;
@@ -120,30 +93,13 @@ __global__ static void __launch_bounds__(THREADS)
             for (int b = 0; b < 4; b++) {
                 s[a][b] = exp2_fast(s[a][b] - most);
                 part += s[a][b];
-                p[(y + 16 * (unsigned)a) * (BLOCK_KEYS + 1) + x + 16 * (unsigned)b] = s[a][b];
             }
             sum[a] = sum[a] * less + part;
 #pragma unroll
             for (int c = 0; c < N; c++)
                 sum_out[a][c] *= less;
         }
-        warp_barrier(); /* a row's probabilities come from the warp that uses them */
-        for (unsigned j = 0; j < BLOCK_KEYS; j++) {
-            float left[4];
-
-#pragma unroll
-            for (int a = 0; a < 4; a++)
-                left[a] = p[(y + 16 * (unsigned)a) * (BLOCK_KEYS + 1) + j];
-#pragma unroll
-            for (int c = 0; c < N; c++) {
-                unsigned i = x + 16 * (unsigned)c;
-                float value = i < D ? values[j * PITCH(D) + i] : 0;
-
-#pragma unroll
-                for (int a = 0; a < 4; a++)
-                    sum_out[a][c] += left[a] * value;
-            }
-        }
+        f32_tile_add<N>(sum_out, s, values, p, D);
     }
 #pragma unroll
     for (int a = 0; a < 4; a++) {

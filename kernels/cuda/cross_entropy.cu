@@ -8,26 +8,10 @@
  * near 1.
  */
 #include "kernels/cuda/training.cuh"
+#include "kernels/cuda/value.cuh"
 
 #define WARPS 8
 #define THREADS (32 * WARPS)
-
-DEVICE float value(const float *p)
-{
-    return *p;
-}
-DEVICE float value(const bf16 *p)
-{
-    return bits_float((uint32_t)p->bits << 16);
-}
-DEVICE void set(float *p, float x)
-{
-    *p = x;
-}
-DEVICE void set(bf16 *p, float x)
-{
-    p->bits = (uint16_t)bf16_pack(x, 0);
-}
 
 template <class E>
 __global__ static void __launch_bounds__(THREADS)
@@ -37,11 +21,11 @@ __global__ static void __launch_bounds__(THREADS)
     float *top_of = (float *)(sum_of + WARPS);  /* [WARPS] */
     E *score = scores + (size_t)block_index() * V;
     unsigned y = target[block_index()];
-    float top = -INFINITY, own = value(score + y), behind, by;
+    float top = -INFINITY, own = value_at(score + y), behind, by;
     double others = 0;
 
     for (unsigned k = thread_index(); k < V; k += THREADS)
-        top = fmaxf(top, value(score + k));
+        top = fmaxf(top, value_at(score + k));
     top = warp_max(top);
     if (lane_index() == 0)
         top_of[warp_index()] = top;
@@ -50,7 +34,7 @@ __global__ static void __launch_bounds__(THREADS)
         top = fmaxf(top, top_of[w]);
     for (unsigned k = thread_index(); k < V; k += THREADS)
         if (k != y)
-            others += (double)expf(value(score + k) - top);
+            others += (double)expf(value_at(score + k) - top);
     others = warp_sum(others);
     if (lane_index() == 0)
         sum_of[warp_index()] = others;
@@ -62,7 +46,7 @@ __global__ static void __launch_bounds__(THREADS)
     own = expf(-behind);
     by = (float)((double)scale / ((double)own + others));
     for (unsigned k = thread_index(); k < V; k += THREADS)
-        set(score + k, k == y ? -(float)others * by : expf(value(score + k) - top) * by);
+        value_set(score + k, k == y ? -(float)others * by : expf(value_at(score + k) - top) * by);
     if (thread_index() == 0)
         loss[block_index()] =
             behind <= 0 ? log1p(others) : log((double)own + others) + (double)behind;

@@ -5,6 +5,7 @@
  * Eight columns a thread; bound by memory, so erf is the exact one.
  */
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/gelu.cuh"
 
 #define THREADS 256
 
@@ -21,7 +22,7 @@ __global__ static void __launch_bounds__(THREADS)
         load8(gate, x + (2 * t + 1) * F + column);
 #pragma unroll
         for (int k = 0; k < 8; k++)
-            z[k] = 0.5f * z[k] * (1 + erff(z[k] * 0.70710678118654752f)) * gate[k];
+            z[k] = gelu(z[k]) * gate[k];
         store8(out + 8 * i, z);
     }
 }

@@ -10,6 +10,7 @@
 #include "kernels/cuda/emulator/accesses.h"
 
 #include <stdint.h>
+#include <string.h>
 
 #include "kernels/cuda/emulator/lanes.h"
 
@@ -188,6 +189,19 @@ HOOK __tsan_read_range(void *p, unsigned long bytes)
 HOOK __tsan_write_range(void *p, unsigned long bytes)
 {
     emulator::access(p, bytes, true);
+}
+/* clang's, in place of the library's. */
+__attribute__((visibility("hidden"))) void *__tsan_memcpy(void *to, const void *from,
+                                                          unsigned long bytes)
+{
+    emulator::access(from, bytes, false);
+    emulator::access(to, bytes, true);
+    return memcpy(to, from, bytes);
+}
+__attribute__((visibility("hidden"))) void *__tsan_memset(void *to, int value, unsigned long bytes)
+{
+    emulator::access(to, bytes, true);
+    return memset(to, value, bytes);
 }
 HOOK __tsan_vptr_read(void *)
 {
