@@ -10,14 +10,18 @@
 #include "common/carve.h"
 #include "common/xmem.h"
 
-#define GUESSES ((size_t)4096) /* at a time: scores of 4,096 words take 32 MiB in bf16 */
+/* Guesses at a time: scores of 4,096 words then take 32 MiB in bf16, and of few rows there are not
+ * so many. */
+#define MOST_GUESSES ((size_t)4096)
+#define GUESSES_UNIT ((size_t)64)
 
 struct dnas_mlm_pass {
     const struct dnas_net_cuda *net;
     size_t size; /* of a number */
+    size_t most; /* guesses at a time */
     char *memory;
     char *d_all; /* [room,C]  gradients of the rows that are guessed from */
-    /* [GUESSES,...] */
+    /* [most,...] */
     char *x, *inner, *bent, *y, *d_y; /* C: see mlm_head.c */
     char *score;                      /* V */
     float *mean, *rstd;
@@ -31,8 +35,10 @@ static size_t size_of(enum dnas_cuda_type type)
 static void carve_all(struct dnas_mlm_pass *m, struct dnas_carving *c, const struct dnas_shape *s,
                       size_t room)
 {
-    size_t n = room < GUESSES ? room : GUESSES;
+    size_t n = (room / 8 / GUESSES_UNIT + 1) * GUESSES_UNIT;
 
+    n = n < MOST_GUESSES ? n : MOST_GUESSES;
+    m->most = n;
     m->d_all = dnas_carve(c, room * s->C, m->size);
     m->x = dnas_carve(c, n * s->C, m->size);
     m->inner = dnas_carve(c, n * s->C, m->size);
@@ -130,8 +136,8 @@ void dnas_mlm_pass_run(struct dnas_mlm_pass *m, double *loss, void *dx, const vo
     const struct dnas_gpu *gpu = m->net->gpu;
     size_t C = m->net->net->shape.C;
 
-    for (size_t at = 0; at < n; at += GUESSES) {
-        size_t k = n - at < GUESSES ? n - at : GUESSES;
+    for (size_t at = 0; at < n; at += m->most) {
+        size_t k = n - at < m->most ? n - at : m->most;
 
         forward(m, loss + at, x, row + at, target + at, k, scale);
         if (dx)

@@ -56,10 +56,10 @@ test_recorded() {
     tr -d '\\' <n.safetensors >text; grep -aq '"DV":"cpu"' text || fail "the CPU is not recorded"
 }
 
-broken_off() { # broken_off SIGNAL DEVICE: a run of eight steps that has saved after two or more
+broken_off() { # broken_off SIGNAL DEVICE: a run of six steps that has saved after two or more
     local signal=$1 device=$2 pid
     rm -f m.*
-    in_place='exec' train -d "$device" --precision "$precision" --curriculum wsimclr:2,mimix:2 --log m.tsv \
+    in_place='exec' train -d "$device" --precision "$precision" --curriculum wsimclr:2,mimix --log m.tsv \
         --checkpoint-steps 1 -o m.safetensors t.dnas 2>err &
     pid=$!
     for _ in $(seq 400); do
@@ -76,11 +76,11 @@ test_taken_up_again() {
     local precision signal
     use_emulated || return
     for precision in bf16 f32; do
-        train -d cuda --precision $precision --curriculum wsimclr:2,mimix:2 --log log.tsv -o whole.safetensors t.dnas ||
+        train -d cuda --precision $precision --curriculum wsimclr:2,mimix --log log.tsv -o whole.safetensors t.dnas ||
             fail "whole"
         signal=$([ $precision = bf16 ] && echo USR1 || echo KILL)
         broken_off "$signal" cuda
-        expect_ok train -d cuda --precision $precision --resume --curriculum wsimclr:2,mimix:2 --log m.tsv \
+        expect_ok train -d cuda --precision $precision --resume --curriculum wsimclr:2,mimix --log m.tsv \
             --checkpoint-steps 1 -o m.safetensors t.dnas
         expect_same m.safetensors whole.safetensors
         expect_same m.best.safetensors whole.best.safetensors
@@ -88,13 +88,13 @@ test_taken_up_again() {
         cut -f 1-5 m.tsv | cmp - want || fail "another log"
     done
     broken_off KILL cuda
-    expect_ok train -d cpu --resume --curriculum wsimclr:2,mimix:2 --log m.tsv --checkpoint-steps 1 \
+    expect_ok train -d cpu --resume --curriculum wsimclr:2,mimix --log m.tsv --checkpoint-steps 1 \
         -o m.safetensors t.dnas
     expect_near log.tsv m.tsv 1e-3
     broken_off KILL cpu
-    expect_sentence 1 "as 'bf16'" train -d cuda --resume --curriculum wsimclr:2,mimix:2 --checkpoint-steps 1 \
+    expect_sentence 1 "as 'bf16'" train -d cuda --resume --curriculum wsimclr:2,mimix --checkpoint-steps 1 \
         -o m.safetensors t.dnas
-    expect_ok train -d cuda --precision f32 --resume --curriculum wsimclr:2,mimix:2 --log m.tsv --checkpoint-steps 1 \
+    expect_ok train -d cuda --precision f32 --resume --curriculum wsimclr:2,mimix --log m.tsv --checkpoint-steps 1 \
         -o m.safetensors t.dnas
     expect_near log.tsv m.tsv 1e-3
 }
@@ -135,11 +135,11 @@ test_auto() {
 # A GPU that fails ends the run with a sentence, and costs no checkpoint.
 test_a_fault() {
     use_emulated || return
-    DNAS_EMULATED_FAULT=500 expect_sentence 1 'GPU number 0 .* failed: ' train -d cuda --curriculum wsimclr:20 \
+    DNAS_EMULATED_FAULT=300 expect_sentence 1 'GPU number 0 .* failed: ' train -d cuda --curriculum wsimclr:4 \
         --checkpoint-steps 1 --log log.tsv -o m.safetensors t.dnas
     [ ! -e m.safetensors ] || fail "a model is there"
     [ -s m.safetensors.checkpoint ] || fail "the checkpoint is gone"
-    expect_ok train -d cuda --curriculum wsimclr:20 --max-steps 40 --checkpoint-steps 1 --resume -o m.safetensors t.dnas
+    expect_ok train -d cuda --curriculum wsimclr:4 --checkpoint-steps 1 --resume -o m.safetensors t.dnas
 }
 
 ranks() { # ranks ARGUMENTS...: train on two processes
