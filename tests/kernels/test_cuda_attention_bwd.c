@@ -308,9 +308,15 @@ GPU_TEST(test_backward_refuses)
     static const uint32_t offset[] = {0, 5};
     char why[200];
     struct dnas_cuda *d = gpu->open(0, why, sizeof(why));
-    struct dnas_cuda_pack *p = gpu->pack_new(d, 5, 1, 1, 40, slopes);
-    void *x = gpu->alloc(d, 8192);
+    struct dnas_cuda_pack *p;
+    void *x;
 
+    if (!d) {
+        CHECK_FAIL("%s", why);
+        return;
+    }
+    p = gpu->pack_new(d, 5, 1, 1, 40, slopes);
+    x = gpu->alloc(d, 8192);
     gpu->pack_set(d, p, offset, 1);
     gpu->attention_bwd(d, x, x, x, x, x, p, DNAS_CUDA_BF16);
     CHECK_INT(gpu->wait(d), -1);
