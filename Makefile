@@ -63,7 +63,7 @@ EMULATED_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/emulated/%.o) \
 EMULATED_LIB := $(if $(shell command -v $(lastword $(CXX)) 2>/dev/null),$(BUILD)/libdnas-cuda-emulated.so)
 
 CXX_FLAGS  = -std=c++17 -I. -Ikernels/cuda/emulator -fPIC -fvisibility=hidden -ffp-contract=off \
-             $(filter-out -Wmissing-prototypes,$(WARN)) -Wno-unknown-pragmas -Wno-unused-function
+             $(filter-out -Wmissing-prototypes,$(WARN)) -Wno-unknown-pragmas -Wno-unused-function -Wno-pass-failed
 NVCC_FLAGS = -std=c++17 -O3 -lineinfo -I. -cudart static -Xptxas -v,-warn-spills \
              -Xcompiler -fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-Wall,-Wextra \
              $(if $(WERROR),-Werror all-warnings) \

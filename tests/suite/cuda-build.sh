@@ -22,9 +22,9 @@ kernels() {
 
 test_registers() {
     have_library || return
-    kernels >kernels
+    kernels >list
     local target name used memory most
-    [ "$(wc -l <kernels)" -ge 40 ] || fail "few kernels: $(cut -d ' ' -f 1,2 kernels | tr '\n' ';')"
+    [ "$(wc -l <list)" -ge 40 ] || fail "few kernels: $(cut -d " " -f 1,2 list | tr '\n' ';')"
     while read -r target name used memory; do
         [ "$memory" = 0 ] || fail "$name on $target has $memory bytes of registers in memory"
         # Four blocks of 256 threads a processor, or two; attention is held by its launch bounds.
@@ -35,7 +35,7 @@ test_registers() {
         *) most=64 ;;
         esac
         [ "$used" -le $most ] || fail "$name on $target takes $used registers, not at most $most"
-    done <kernels
+    done <list
 }
 
 # C7504 to C7515: ptxas gave up on something that was asked for.

@@ -5,7 +5,8 @@
  * The compiler puts a call before each access of a kernel (-fsanitize=thread, whose library
  * this stands in for).  A fault are: two threads at one place of shared memory, one of them
  * writing, with no barrier between; what an asynchronous copy is still to bring, read or
- * written; the sides of blocks of the device's memory; memory of the host.
+ * written; the sides of blocks of the device's memory; memory of the host.  It takes time,
+ * so only one block in four is looked at, other ones in each launch.
  */
 #ifndef DNAS_EMULATOR_ACCESSES_H
 #define DNAS_EMULATOR_ACCESSES_H
@@ -15,7 +16,7 @@
 namespace emulator
 {
 
-void accesses_block_begins(void);
+void accesses_block_begins(bool looked_at);
 void accesses_block_barrier(void);
 void accesses_warp_barrier(void);
 void accesses_end(void); /* of a launch */

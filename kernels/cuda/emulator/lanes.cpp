@@ -274,7 +274,7 @@ const char *run_blocks(const char *name, size_t n_blocks, size_t n_threads, size
 #if defined(__SANITIZE_ADDRESS__)
         __asan_poison_memory_region(shared + shared_bytes, guard);
 #endif
-        accesses_block_begins();
+        accesses_block_begins((b + n_launches) % 4 == 0);
         run_block(n_warps, here.block);
         accesses_end();
 #if defined(__SANITIZE_ADDRESS__)
