@@ -8,6 +8,9 @@
 #   gpu.sh --tiny    on the emulated one, tiny: that it runs, not how fast
 #
 #   DNAS_BENCH_LOG=FILE   what is printed, too
+#
+# BUILD=build bash tests/bench/gpu.sh runs what was built elsewhere, where there is no compiler;
+# LD_LIBRARY_PATH must then have the libraries of both (those of `make bundle`, and CUDA's).
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
 : "${BUILD:=$PWD/build}"
