@@ -230,7 +230,7 @@ valgrind: $(TESTS)
 bench: $(TOOLS) $(BENCHES)
 	@BUILD=$(abspath $(BUILD)) bash tests/bench/run.sh
 
-bench-gpu: $(TOOLS) $(BUILD)/tests/bench/bench_gpu $(EMULATED_LIB) $(CUDA_LIB)
+bench-gpu: $(TOOLS) $(BUILD)/tests/bench/bench_gpu $(BUILD)/tests/bench/bench_train $(EMULATED_LIB) $(CUDA_LIB)
 	@BUILD=$(abspath $(BUILD)) bash tests/bench/gpu.sh $(BENCH_ARGS)
 
 # libFuzzer comes with clang (Debian: clang, libclang-rt-dev).

@@ -83,6 +83,9 @@ if [ -z "$tiny" ]; then
     end_to_end 'f32' "$tmp/some.fa" --precision f32
 fi
 
+echo "== training: steps of 48 pairs x 2 x 2,000 tokens, Adam included, bf16"
+within 120 "$BUILD"/tests/bench/bench_train gpu $tiny
+
 torch=''
 for python in python3 /usr/bin/python3; do
     [ -n "$torch" ] || { "$python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null && torch=$python; }
