@@ -5,10 +5,10 @@
 # shellcheck source=tests/lib.sh
 . tests/lib.sh
 
-make_pairs() { # make_pairs [PAIRS [VALIDATION [LETTERS [TOKENS]]]]: t.dnas of 120
+make_pairs() { # make_pairs PAIRS [VALIDATION [LETTERS [TOKENS]]]: t.dnas of so many
     # pairs of four species of different composition, the last 20 for validation; some 60 letters each;
     # and a tokenizer of 60
-    local n=${1:-120} validation=${2:-20} letters=${3:-60} tokens=${4:-60}
+    local n=$1 validation=${2:-20} letters=${3:-60} tokens=${4:-60}
     awk -v pairs="$n" -v train="$((n - validation))" -v letters="$letters" 'BEGIN {
         x = 7
         split("AACGT ACCGGG ACGTTT GGTTA", mix, " ")

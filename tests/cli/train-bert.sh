@@ -12,7 +12,7 @@ train() { # train ARGUMENTS...: 18 steps of a tiny network; with exec before it,
 }
 
 test_a_model_is_trained_and_runs() {
-    make_pairs
+    make_pairs 120
     expect_ok train --log log.tsv --save-hf hf -o m.safetensors t.dnas
     [ ! -e m.safetensors.checkpoint ] || fail "the checkpoint is left"
     [ -s m.best.safetensors ] || fail "no best model"
@@ -29,7 +29,7 @@ test_a_model_is_trained_and_runs() {
 }
 
 test_same_bytes() {
-    make_pairs
+    make_pairs 120
     train -t 1 --curriculum wsimclr,mimix,imix,supcon,mlm -o one.safetensors t.dnas || fail "-t 1"
     train -t 3 --curriculum wsimclr,mimix,imix,supcon,mlm -o three.safetensors t.dnas || fail "-t 3"
     cmp one.safetensors three.safetensors || fail "-t shows"
@@ -42,7 +42,7 @@ test_same_bytes() {
 
 # Broken off at many moments, by both signals and without warning.
 test_taken_up_again() {
-    make_pairs
+    make_pairs 120
     train --curriculum wsimclr:2,mimix:2 --log log.tsv -o whole.safetensors t.dnas || fail "whole"
     for signal in USR1 TERM KILL; do
         rm -f m.*
@@ -66,7 +66,7 @@ test_taken_up_again() {
 }
 
 test_saved_on_a_signal() {
-    make_pairs
+    make_pairs 120
     in_place='exec' train --curriculum wsimclr:2000 --log log.tsv -o m.safetensors t.dnas 2>err &
     pid=$!
     for _ in $(seq 200); do
@@ -87,7 +87,7 @@ test_saved_on_a_signal() {
 }
 
 test_from_a_model() {
-    make_pairs
+    make_pairs 120
     train --curriculum mlm:2 -o m.safetensors t.dnas || fail "pre-training"
     dnas-train -q --init m.safetensors --max-tokens 40 -b 16 --curriculum wsimclr --rate 1e-3 \
         -o n.safetensors t.dnas || fail "no training from a model"
@@ -105,7 +105,7 @@ test_from_a_model() {
 }
 
 test_refused() {
-    make_pairs
+    make_pairs 120
     expect_sentence 2 'give -o a file' train t.dnas
     expect_sentence 2 'needs -T' dnas-train --arch bert -o m.safetensors t.dnas
     expect_sentence 2 'no multiple of --heads 3' train --heads 3 -o m.safetensors t.dnas
@@ -128,7 +128,7 @@ test_refused() {
 
 # A disk that is full (here: a limit of size) does not cost the checkpoint there is.
 test_a_full_disk_keeps_the_checkpoint() {
-    make_pairs
+    make_pairs 120
     in_place='exec' train --curriculum wsimclr:2000 --checkpoint-steps 2 -o m.safetensors t.dnas 2>err &
     pid=$!
     for _ in $(seq 200); do
@@ -157,7 +157,7 @@ ranks() { # ranks N ARGUMENTS...: train on N processes
 }
 test_several_processes() {
     has_mpi || return
-    make_pairs
+    make_pairs 120
     list=wsimclr,mimix,imix,supcon,mlm
     train --curriculum $list --mix-group 4 --dropout 0 --log one.tsv -o one.safetensors t.dnas ||
         fail "alone"
@@ -177,7 +177,7 @@ test_several_processes() {
 
 test_several_processes_go_on() {
     has_mpi || return
-    make_pairs
+    make_pairs 120
     in_place='exec' ranks 2 --curriculum wsimclr:4000 --log log.tsv -o m.safetensors t.dnas 2>err &
     pid=$!
     for _ in $(seq 200); do
@@ -207,7 +207,7 @@ rank_1() { # the process of rank 1 among those that train here
 test_a_lost_process_ends_the_run() {
     has_mpi || return
     command -v pgrep >/dev/null || { skip "no pgrep"; return; }
-    make_pairs
+    make_pairs 120
     for signal in STOP KILL; do
         rm -f log.tsv m.safetensors*
         in_place='exec' ranks 2 --deadline 2 --curriculum wsimclr:100000 --checkpoint-steps 1 --log log.tsv \
@@ -236,7 +236,7 @@ test_a_lost_process_ends_the_run() {
 
 test_several_processes_are_refused() {
     has_mpi || return
-    make_pairs
+    make_pairs 120
     ranks 3 -o x.safetensors t.dnas 2>err && fail "16 pairs on 3 processes"
     grep -q 'no multiple of 3 processes' err || fail "says: $(cat err)"
     ranks 2 -o x.safetensors <t.dnas 2>err && fail "standard input on 2 processes"

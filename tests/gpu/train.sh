@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # train.sh - dnas-train on a real GPU: `make check-gpu` runs it, after
-# tests/model/test_cuda_train.c.  What is the host's alone is tested in
+# tests/model/test_train_cuda.c.  What is the host's alone is tested in
 # tests/cli/train-cuda.sh.
 # shellcheck source=tests/lib-train.sh
 . tests/lib-train.sh
@@ -31,7 +31,7 @@ losses_near() { # losses_near LOG LOG FIRST MEAN: of the first step, and of the 
 
 test_gradients() {
     use_gpu || return
-    "$BUILD/tests/model/test_cuda_train" gpu >out 2>&1 || fail "$(grep -v '^ok' out)"
+    "$BUILD/tests/model/test_train_cuda" gpu >out 2>&1 || fail "$(grep -v '^ok' out)"
 }
 
 # The same steps to the same bits; in f32 the CPU's first loss to five digits, and its curve.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_cuda_train.c - training on a GPU, against numbers from the original code
+ * test_train_cuda.c - training on a GPU, against numbers from the original code
  * and against the CPU.
  *
  * The GPU is emulated; with the argument `gpu` it is a real one.  Products sum in
@@ -49,7 +49,7 @@ static void choose_library(void)
     char *end;
 
     path[n > 0 ? n : 0] = '\0';
-    for (int up = 0; up < 3; up++) /* tests/model/test_cuda_train */
+    for (int up = 0; up < 3; up++) /* tests/model/test_train_cuda */
         if ((end = strrchr(path, '/')))
             *end = '\0';
     n = (ssize_t)strlen(path);
