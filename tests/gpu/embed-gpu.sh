@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# embed.sh - dnas-embed on a real GPU: `make check-gpu` runs it.  What is the
+# embed-gpu.sh - dnas-embed on a real GPU: `make check-gpu` runs it.  What is the
 # host's alone is tested in tests/cli/embed-cuda.sh.
 # shellcheck source=tests/lib-gpu.sh
 . tests/lib-gpu.sh
