@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# train.sh - dnas-train on a real GPU: `make check-gpu` runs it, after
+# train-gpu.sh - dnas-train on a real GPU: `make check-gpu` runs it, after
 # tests/model/test_train_cuda.c.  What is the host's alone is tested in
 # tests/cli/train-cuda.sh.
 # shellcheck source=tests/lib-train.sh
