@@ -45,14 +45,30 @@ MPI_CFLAGS := -DDNAS_MPI $(shell $(PKG_CONFIG) --cflags ompi-c)
 MPI_LIBS   := $(shell $(PKG_CONFIG) --libs ompi-c)
 endif
 
-# The GPU side will be a shared object of its own; this version has no source of it.
+# The GPU side is a shared object of its own, loaded when a GPU is asked for.  The same sources
+# are compiled for an emulator on the CPU, for tests.
 NVCC      := $(shell command -v nvcc 2>/dev/null)
+CUDA_HOME := $(if $(NVCC),$(realpath $(dir $(realpath $(NVCC)))..))
+CUDA_HAVE := $(if $(filter no,$(CUDA)),,$(if $(wildcard $(CUDA_HOME)/include/cublasLt.h),$(NVCC)))
+ifeq ($(CUDA)$(CUDA_HAVE),yes)
+$(error CUDA=yes, but nvcc with cuBLASLt is not on the PATH: install the CUDA toolkit or use CUDA=auto)
+endif
 CUDA_SRC  := $(sort $(wildcard kernels/cuda/*.cu))
-ifeq ($(CUDA),yes)
-ifeq ($(NVCC),)
-$(error CUDA=yes, but nvcc is not on the PATH: install the CUDA toolkit or use CUDA=auto)
-endif
-endif
+CUDA_OBJ  := $(CUDA_SRC:%.cu=$(BUILD)/cuda/%.o)
+CUDA_ARCH ?= 80 90
+CUDA_LAST := $(lastword $(CUDA_ARCH))
+CUDA_LIB  := $(if $(CUDA_HAVE),$(if $(SANITIZE),,$(BUILD)/lib/libdnas-cuda.so))
+EMULATED_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/emulated/%.o) \
+                $(patsubst %.cpp,$(BUILD)/emulated/%.o,$(sort $(wildcard kernels/cuda/emulator/*.cpp)))
+EMULATED_LIB := $(if $(shell command -v $(lastword $(CXX)) 2>/dev/null),$(BUILD)/libdnas-cuda-emulated.so)
+
+CXX_FLAGS  = -std=c++17 -I. -Ikernels/cuda/emulator -fPIC -fvisibility=hidden -ffp-contract=off \
+             $(filter-out -Wmissing-prototypes,$(WARN)) -Wno-unknown-pragmas -Wno-unused-function -Wno-pass-failed
+NVCC_FLAGS = -std=c++17 -O3 -lineinfo -I. -cudart static -Xptxas -v,-warn-spills \
+             -Xcompiler -fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-Wall,-Wextra \
+             $(if $(WERROR),-Werror all-warnings) \
+             $(foreach a,$(CUDA_ARCH),-gencode=arch=compute_$(a)$(comma)code=sm_$(a)) \
+             -gencode=arch=compute_$(CUDA_LAST)$(comma)code=compute_$(CUDA_LAST)
 
 # Kernels on vectors are compiled for three instruction sets; one is chosen at run time.
 VECTOR_SRC := $(shell grep -l 'include "kernels/cpu/simd.h"' kernels/cpu/*.c)
@@ -76,11 +92,11 @@ OBJ       := $(LIB_OBJ) $(patsubst %.c,$(BUILD)/%.o,$(TOOL_SRC) $(TEST_SRC) $(BE
                                      tests/fuzz/replay.c tests/fuzz/mutator.c)
 MAN       := $(sort $(wildcard man/*.[157]))
 
-.PHONY: all deps check check-gpu limits valgrind demo demo-train bench fuzz fuzzers mutants bundle install uninstall clean config help lint
+.PHONY: all deps check check-gpu limits valgrind demo demo-train bench bench-gpu fuzz fuzzers mutants bundle install uninstall clean config help lint
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(TOOLS)
+all: $(TOOLS) $(CUDA_LIB)
 
 help:
 	@echo 'make             the tools, in build/bin'
@@ -91,6 +107,7 @@ help:
 	@echo 'make limits      inputs too large for make check, in bounded memory'
 	@echo 'make valgrind    the unit tests under valgrind'
 	@echo 'make bench       timings beside the limits of this machine'
+	@echo 'make bench-gpu   those of a GPU; BENCH_ARGS=--tiny tries it in the emulator'
 	@echo 'make fuzz        each reader fuzzed for SECONDS=60 with clang and libFuzzer'
 	@echo 'make mutants     faults planted one by one: lists those that no test notices'
 	@echo 'make lint        man pages, shell scripts and headers looked over'
@@ -103,7 +120,7 @@ help:
 config:
 	@echo 'compiler   $(CC) $(CFLAGS)'
 	@echo 'libraries  $(LIBS)'
-	@echo 'cuda       CUDA=$(CUDA), nvcc: $(or $(NVCC),not found), sources: $(words $(CUDA_SRC))'
+	@echo 'cuda       CUDA=$(CUDA), nvcc: $(or $(CUDA_HAVE),not used), sm: $(CUDA_ARCH)'
 	@echo 'mpi        MPI=$(MPI), ompi-c: $(or $(MPI_HAVE),not used)'
 	@echo 'install    $(DESTDIR)$(PREFIX)'
 
@@ -125,6 +142,10 @@ $(BUILD)/flags: FORCE
 	@mkdir -p $(BUILD)
 	@echo '$(CC) $(BASE) $(SAN) $(CFLAGS) $(LDFLAGS) $(MPI_LIBS)' | cmp -s - $@ || \
 		echo '$(CC) $(BASE) $(SAN) $(CFLAGS) $(LDFLAGS) $(MPI_LIBS)' > $@
+$(BUILD)/flags-cuda: FORCE
+	@mkdir -p $(BUILD)
+	@echo '$(NVCC) $(NVCC_FLAGS) $(CXX) $(CXX_FLAGS) $(SAN) $(CFLAGS)' | cmp -s - $@ || \
+		echo '$(NVCC) $(NVCC_FLAGS) $(CXX) $(CXX_FLAGS) $(SAN) $(CFLAGS)' > $@
 .PHONY: FORCE
 
 $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
@@ -162,14 +183,41 @@ $(FUZZERS): %: %.o $(BUILD)/tests/fuzz/$(FUZZ_MAIN).o $(BUILD)/libdnas.a
 	$(call say,LD )$(LINK) $(BUILD)/tests/fuzz/$(FUZZ_MAIN).o $(BUILD)/libdnas.a $(LIBS) \
 		$(if $(filter mutator,$(FUZZ_MAIN)),-fsanitize=fuzzer)
 
--include $(OBJ:.o=.d)
+# What ptxas says of each kernel (registers, spills) is kept for a test.
+$(BUILD)/cuda/%.o: %.cu $(BUILD)/flags-cuda
+	@mkdir -p $(@D)
+	$(call say,NVCC)$(NVCC) $(NVCC_FLAGS) -MMD -MP -c -o $@ $< >$(@:.o=.log) 2>&1 || \
+		{ cat $(@:.o=.log) >&2; exit 1; }
+	@grep -i warning $(@:.o=.log) >&2 || true
+
+# With no library but libc and cuBLASLt, which is searched for where it was found here, too.
+$(BUILD)/lib/libdnas-cuda.so: $(CUDA_OBJ)
+	@mkdir -p $(@D)
+	$(call say,LD )$(lastword $(CC)) -shared -static-libgcc -Wl,--as-needed -Wl,--exclude-libs,ALL \
+		-Wl,-z,defs -Wl,-rpath,$(CUDA_HOME)/lib64 -o $@ $^ -L$(CUDA_HOME)/lib64 -lcudart_static \
+		-lcublasLt -lpthread -ldl -lrt -lm
+
+# Calls before each access of a kernel, which the emulator answers (accesses.h).
+$(BUILD)/emulated/%.o: %.cu $(BUILD)/flags-cuda
+	@mkdir -p $(@D)
+	$(call say,CXX)$(CXX) -x c++ $(CXX_FLAGS) $(or $(SAN),-fsanitize=thread) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/emulated/%.o: %.cpp $(BUILD)/flags-cuda
+	@mkdir -p $(@D)
+	$(call say,CXX)$(CXX) $(CXX_FLAGS) $(SAN) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/libdnas-cuda-emulated.so: $(EMULATED_OBJ)
+	$(call say,LD )$(CXX) $(SAN) $(CFLAGS) -shared -o $@ $^ -lm
+
+# Their tests load it.
+$(filter $(BUILD)/tests/kernels/test_cuda%,$(TESTS)): | $(EMULATED_LIB)
+
+-include $(OBJ:.o=.d) $(EMULATED_OBJ:.o=.d) $(CUDA_OBJ:.o=.d)
 
 # ---- tests ----
 
-check: $(TOOLS) $(TESTS) $(FUZZERS) $(BUILD)/tests/faults/faults.so
+check: $(TOOLS) $(TESTS) $(FUZZERS) $(BUILD)/tests/faults/faults.so $(EMULATED_LIB) $(CUDA_LIB)
 	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' JOBS=$(JOBS) bash tests/run.sh $(TEST_ARGS)
 
-check-gpu: $(TOOLS) $(TESTS)
+check-gpu: $(TOOLS) $(TESTS) $(BUILD)/tests/bench/bench_gpu $(EMULATED_LIB) $(CUDA_LIB)
 	@DNAS_REQUIRE=cuda BUILD=$(abspath $(BUILD)) JOBS=1 bash tests/run.sh gpu
 
 limits: $(TOOLS)
@@ -181,6 +229,9 @@ valgrind: $(TESTS)
 
 bench: $(TOOLS) $(BENCHES)
 	@BUILD=$(abspath $(BUILD)) bash tests/bench/run.sh
+
+bench-gpu: $(TOOLS) $(BUILD)/tests/bench/bench_gpu $(BUILD)/tests/bench/bench_train $(EMULATED_LIB) $(CUDA_LIB)
+	@BUILD=$(abspath $(BUILD)) bash tests/bench/gpu.sh $(BENCH_ARGS)
 
 # libFuzzer comes with clang (Debian: clang, libclang-rt-dev).
 FUZZ_BUILD := $(BUILD)-fuzz
@@ -221,6 +272,7 @@ COMPLETIONS := $(PREFIX)/share/bash-completion/completions
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(COMPLETIONS)
 	install -m 755 $(TOOLS) $(DESTDIR)$(PREFIX)/bin
+	for l in $(CUDA_LIB); do install -D -m 644 $$l $(DESTDIR)$(PREFIX)/lib/$${l##*/} || exit 1; done
 	install -d $(DESTDIR)$(PREFIX)/share/dnas
 	install -m 644 $(MODELS) $(DESTDIR)$(PREFIX)/share/dnas
 	for m in $(MAN); do d=$(DESTDIR)$(PREFIX)/share/man/man$${m##*.}; \
@@ -239,6 +291,7 @@ bundle:
 uninstall:
 	for t in $(notdir $(TOOLS)); do \
 		rm -f $(DESTDIR)$(PREFIX)/bin/$$t $(DESTDIR)$(COMPLETIONS)/$$t; done
+	rm -f $(DESTDIR)$(PREFIX)/lib/libdnas-cuda.so
 	for m in $(notdir $(MAN)); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m; done
 
 clean:

@@ -36,6 +36,11 @@ while read -r name path; do
     fi
 done <"$folder/needed"
 rm "$folder/needed"
+# Loaded when a GPU is asked for; CUDA's own libraries are the machine's.
+if [ -e "$build/lib/libdnas-cuda.so" ]; then
+    install -m 644 "$build/lib/libdnas-cuda.so" "$folder/lib"
+    strip --strip-unneeded "$folder/lib/libdnas-cuda.so"
+fi
 cp LICENSE README.md NEWS.md examples/tiny.fa "$folder/share/doc/dnas"
 for page in man/*.[1-9]; do
     install -d "$folder/share/man/man${page##*.}"

@@ -42,6 +42,9 @@ struct dnas_tape_functions {
                            const struct dnas_net_order *order);
 };
 
+struct dnas_packed_backbone;
+struct dnas_pass_backbone;
+
 struct dnas_backbone {
     const char *name;           /* of --arch: "bert" */
     const char *model_type;     /* config.json's */
@@ -72,6 +75,7 @@ struct dnas_backbone {
     void (*run_free)(struct dnas_network_run *run);
     const float *(*forward)(const struct dnas_network *n, struct dnas_network_run *run,
                             const uint16_t *ids, size_t T, int skip);
+    const struct dnas_packed_backbone *packed; /* on a GPU (packed.h); NULL: it cannot */
 
     /* ---- trained (net.h) ---- */
 
@@ -90,6 +94,7 @@ struct dnas_backbone {
     /* What parse reads: config.json, to be freed with json_decref. */
     json_t *(*config)(const struct dnas_net *net);
     const struct dnas_tape_functions *tape;
+    const struct dnas_pass_backbone *pass; /* on a GPU (pass.h); NULL: on the CPU alone */
 };
 
 /* All of them, NULL at the end. */

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 
 #include "common/bert_net.h"
+#include "common/bert_packed.h"
+#include "common/bert_pass.h"
 #include "common/product.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
@@ -272,10 +274,12 @@ const struct dnas_backbone dnas_bert = {
     .run_new = run_new,
     .run_free = run_free,
     .forward = forward,
+    .packed = &dnas_bert_packed,
     .mlm_prefix = "bert.",
     .mlm_head = mlm_head,
     .net_new = dnas_bert_net_new,
     .net_release = dnas_bert_net_release,
+    .pass = &dnas_bert_pass,
     .config = dnas_bert_net_config,
     .tape = &dnas_bert_tape,
 };

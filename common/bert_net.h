@@ -23,6 +23,13 @@ struct dnas_bert_net {
     float *slopes;                 /* [H] */
 };
 
+/* The places where dropout acts, and their numbers in the network. */
+enum dnas_bert_place { DNAS_BERT_EMBEDDING, DNAS_BERT_OUT, DNAS_BERT_GATED };
+static inline size_t dnas_bert_dropout_site(size_t layer, enum dnas_bert_place place)
+{
+    return 3 * layer + (size_t)place;
+}
+
 const struct dnas_bert_net *dnas_bert_net_of(const struct dnas_net *net);
 
 struct dnas_net *dnas_bert_net_new(const struct dnas_shape *shape, const struct dnas_network *like,

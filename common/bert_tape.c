@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "common/carve.h"
-#include "common/rng.h"
 #include "common/tape.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
@@ -41,9 +40,6 @@ struct tape {
     float *d_middle;      /* [max_T,C] */
     float *d_wide;        /* [max_T, 3C or 2F] */
 };
-
-/* The places where dropout acts, for its counters. */
-enum place { PLACE_EMBEDDING, PLACE_OUT, PLACE_GATED };
 
 static struct tape *tape_of(struct dnas_tape *tape)
 {
@@ -104,10 +100,10 @@ static struct kept *kept_of(struct tape *t, size_t l)
 
 /* ---- forward ---- */
 
-static void drop_out(float *x, size_t n, size_t layer, enum place place,
+static void drop_out(float *x, size_t n, size_t layer, enum dnas_bert_place place,
                      const struct dnas_dropout *chance)
 {
-    dnas_tape_drop_out(x, n, 3 * layer + (size_t)place, chance);
+    dnas_tape_drop_out(x, n, dnas_bert_dropout_site(layer, place), chance);
 }
 
 static void embed(struct dnas_tape *tape, const uint16_t *ids, size_t T,
@@ -120,7 +116,7 @@ static void embed(struct dnas_tape *tape, const uint16_t *ids, size_t T,
 
     dnas_cpu_embedding_fwd(x, ids, w->words, w->types, T, s->V, s->C);
     dnas_cpu_layernorm_fwd(x, t->mean0, t->rstd0, x, NULL, w->norm_w, w->norm_b, T, s->C, s->eps);
-    drop_out(x, T * s->C, 0, PLACE_EMBEDDING, chance);
+    drop_out(x, T * s->C, 0, DNAS_BERT_EMBEDDING, chance);
 }
 
 /* middle = norm(dropout(attention(x)) + x) */
@@ -139,7 +135,7 @@ static void attend(struct tape *t, const float *x, size_t l, size_t T,
     t->base.flop += 4 * n_scores * (C / net->shape.H);
     if (chance->drop > 0) {
         dnas_tape_product(&t->base, k->sum1, k->mixed, w->out_w, w->out_b, NULL, T, C, C);
-        drop_out(k->sum1, T * C, l, PLACE_OUT, chance);
+        drop_out(k->sum1, T * C, l, DNAS_BERT_OUT, chance);
         dnas_cpu_add_rows(k->sum1, NULL, x, T, C);
     } else {
         dnas_tape_product(&t->base, k->sum1, k->mixed, w->out_w, w->out_b, x, T, C, C);
@@ -155,7 +151,7 @@ static void gate(struct tape *t, const struct kept *k, size_t l, size_t T,
     size_t F = t->base.net->shape.F;
 
     dnas_cpu_geglu_fwd(t->gated, k->wide, T, F);
-    drop_out(t->gated, T * F, l, PLACE_GATED, chance);
+    drop_out(t->gated, T * F, l, DNAS_BERT_GATED, chance);
 }
 
 /* out = norm(down(gated) + middle) */
@@ -213,7 +209,7 @@ static void feed_backward(struct tape *t, const float *dx, size_t l, size_t T,
 
     dnas_tape_product_bwd(&t->base, t->gated, t->d_sum, w->down_w, NULL, T, C,
                           F); /* now its gradient */
-    drop_out(t->gated, T * F, l, PLACE_GATED, chance);
+    drop_out(t->gated, T * F, l, DNAS_BERT_GATED, chance);
     dnas_cpu_geglu_bwd(t->d_wide, t->gated, k->wide, T, F);
     dnas_net_wait(order, slot + PART_GATED);
     dnas_tape_product_bwd_weight(&t->base, w->gated_w, NULL, t->d_wide, k->middle, T, 2 * F, C);
@@ -237,7 +233,7 @@ static void attend_backward(struct tape *t, float *dx, const float *x, size_t l,
     dnas_tape_norm_bwd_weight(&t->base, w->norm1_w, w->norm1_b, t->d_middle, k->sum1, k->mean1,
                               k->rstd1, T);
     memcpy(d_out, t->d_sum, T * C * sizeof(*d_out));
-    drop_out(d_out, T * C, l, PLACE_OUT, chance);
+    drop_out(d_out, T * C, l, DNAS_BERT_OUT, chance);
     dnas_tape_product_bwd_weight(&t->base, w->out_w, w->out_b, d_out, k->mixed, T, C, C);
     dnas_net_pass(order, slot + PART_OUT);
 
@@ -274,7 +270,7 @@ static void backward_embed(struct dnas_tape *tape, float *dx, const uint16_t *id
     const struct dnas_bert_weights *w = &t->bert->view;
     float *d_words = dnas_net_grad(net, w->words), *sum = t->d_middle;
 
-    drop_out(dx, T * s->C, 0, PLACE_EMBEDDING, chance);
+    drop_out(dx, T * s->C, 0, DNAS_BERT_EMBEDDING, chance);
     dnas_cpu_embedding_fwd(sum, ids, w->words, w->types, T, s->V, s->C);
     dnas_cpu_layernorm_bwd(t->d_sum, dx, sum, t->mean0, t->rstd0, w->norm_w, T, s->C);
     dnas_net_wait(order, N_PARTS * s->L);

@@ -102,6 +102,11 @@ int dnas_comm_rank(const struct dnas_comm *c)
     return c->rank;
 }
 
+int dnas_comm_local_rank(const struct dnas_comm *c)
+{
+    return c->local_rank;
+}
+
 int dnas_comm_n_ranks(const struct dnas_comm *c)
 {
     return c->n_ranks;

@@ -19,7 +19,7 @@ struct comm_carrier {
 
 struct dnas_comm {
     const struct comm_carrier *carrier; /* NULL: one process */
-    int rank, n_ranks;
+    int rank, n_ranks, local_rank;
     double deadline_s;
     float *sent, *got; /* [n_ranks part] */
     size_t part;       /* elements of a piece that are one rank's to sum */
@@ -28,7 +28,7 @@ struct dnas_comm {
 };
 
 #ifdef DNAS_MPI
-/* Begins MPI; sets carrier, rank, n_ranks and state. */
+/* Begins MPI; sets carrier, the ranks and state. */
 int comm_mpi_begin(struct dnas_comm *c, struct dnas_err *err);
 #endif
 

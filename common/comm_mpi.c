@@ -93,6 +93,7 @@ static const struct comm_carrier mpi = {mpi_all_gather, mpi_all_to_all, mpi_clos
 int comm_mpi_begin(struct dnas_comm *c, struct dnas_err *err)
 {
     int has = 0, code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &has);
+    MPI_Comm here;
 
     if (code != MPI_SUCCESS)
         return mpi_error(code, "begin", err);
@@ -101,6 +102,11 @@ int comm_mpi_begin(struct dnas_comm *c, struct dnas_err *err)
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &c->rank);
     MPI_Comm_size(MPI_COMM_WORLD, &c->n_ranks);
+    code = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, c->rank, MPI_INFO_NULL, &here);
+    if (code != MPI_SUCCESS)
+        return mpi_error(code, "find the ranks of a machine", err);
+    MPI_Comm_rank(here, &c->local_rank);
+    MPI_Comm_free(&here);
     c->carrier = &mpi;
     return 0;
 }

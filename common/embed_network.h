@@ -10,6 +10,7 @@
 #define DNAS_EMBED_NETWORK_H
 
 #include "common/network.h"
+#include "common/packed.h"
 #include "common/seq.h"
 #include "common/stream.h"
 #include "common/tokens.h"
@@ -23,13 +24,15 @@ struct dnas_embed_network {
     size_t dims; /* averaged down to so many; 0: all */
     bool bf16;   /* type of the output */
     int n_threads;
+    struct dnas_packed *packed; /* the network on a GPU; NULL: on the CPU */
+    size_t batch_tokens;        /* there in a batch; 0: as many as its memory holds */
     /* For sequences; tokens were cut when they were made. */
     size_t window_bp, max_tokens;
     uint64_t n_tokens; /* out */
 };
 
 /* Both write rows of w in the order of the input, the same bytes for any
- * number of threads and from either source.  w's header is dnas_embed_header's;
+ * number of threads, any batch and from either source.  w's header is dnas_embed_header's;
  * for tokens, read by r, followed by the further columns of r
  * (dnas_embed_network_header).  0 or -1. */
 int dnas_embed_network_sequences(struct dnas_embed_network *e, struct dnas_writer *w,

@@ -103,6 +103,8 @@ struct dnas_dropout {
     uint32_t drop, step, row;
     uint64_t seed;
 };
+/* The last number of dropout's counter at a place of the network. */
+uint32_t dnas_dropout_counter(size_t site);
 
 /* One thread's memory for a sequence of at most max_T tokens; with_backward: for
  * all layers, else for one.

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "common/gpu.h"
 #include "common/msg.h"
 #include "common/threads.h"
 #include "common/version.h"
@@ -197,8 +198,11 @@ static void print_options(const struct table *t)
 
 static void print_version(const struct dnas_tool *tool)
 {
+    char cuda[DNAS_ERR_MAX];
+
+    dnas_gpu_describe(cuda, sizeof(cuda));
     printf("%s %s\n", tool->name, DNAS_VERSION);
-    printf("stream format 1, cpu (%s), cuda: not in this build\n", dnas_isa_name());
+    printf("stream format 1, cpu (%s), cuda: %s\n", dnas_isa_name(), cuda);
 }
 
 static int set_int(const struct dnas_opt *o, const char *text)
@@ -281,8 +285,8 @@ static void append(char **line, const char *fmt, const char *a, const char *b)
 /* What may differ between two runs that make the same bytes is not recorded. */
 static void record(char **line, const struct dnas_opt *o, const char *text)
 {
-    static const char *const left_out[] = {"threads", "output", "quiet",
-                                           "verbose", "resume", "no-pg"};
+    static const char *const left_out[] = {"threads", "output", "quiet",       "verbose",
+                                           "resume",  "no-pg",  "batch-tokens"};
 
     for (size_t i = 0; i < sizeof(left_out) / sizeof(left_out[0]); i++)
         if (strcmp(o->name, left_out[i]) == 0)

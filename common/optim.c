@@ -184,22 +184,53 @@ static void step_task(void *ctx, size_t i, int worker)
                         &s->numbers[s->pieces[i].group]);
 }
 
-int dnas_optim_step(struct dnas_optim *o, float *w, const float *g,
-                    struct dnas_optim_report *report)
+/* What a step of this norm does; -1 where it is not finite. */
+static int plan(struct dnas_optim *o, struct dnas_optim_report *report)
 {
     struct dnas_optim_state *s = o->state;
     double scale = 1;
 
-    s->w = w;
-    s->g = g;
     report->rate = dnas_optim_rate(&s->options, o->step);
-    report->norm = norm(s, &report->bad_group);
     if (!isfinite(report->norm))
         return -1;
     if (s->options.clip > 0 && s->options.clip / (report->norm + CLIP_EPS) < 1)
         scale = s->options.clip / (report->norm + CLIP_EPS);
     o->step++;
     set_numbers(s, o->step, report->rate, scale);
+    return 0;
+}
+
+int dnas_optim_step(struct dnas_optim *o, float *w, const float *g,
+                    struct dnas_optim_report *report)
+{
+    struct dnas_optim_state *s = o->state;
+
+    s->w = w;
+    s->g = g;
+    report->norm = norm(s, &report->bad_group);
+    if (plan(o, report) != 0)
+        return -1;
     dnas_parallel_for(s->n_pieces, s->n_threads, step_task, o);
     return 0;
+}
+
+const struct dnas_optim_group *dnas_optim_groups(const struct dnas_optim *o, size_t *n)
+{
+    *n = o->state->n_groups;
+    return o->state->groups;
+}
+
+const struct dnas_adamw *dnas_optim_plan(struct dnas_optim *o, const double *squares,
+                                         struct dnas_optim_report *report)
+{
+    struct dnas_optim_state *s = o->state;
+    double sum = 0;
+
+    for (size_t k = s->n_groups; k-- > 0;) { /* the first that is bad stays */
+        if (!isfinite(squares[k]))
+            report->bad_group = k;
+        sum += squares[k];
+    }
+    report->norm = sqrt(sum);
+    return plan(o, report) == 0 ? s->numbers : NULL;
 }

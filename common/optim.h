@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/kernels.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -77,6 +79,14 @@ struct dnas_optim_report {
  * numbers (torch.optim, clip_grad_norm_) to a few roundings of f32. */
 int dnas_optim_step(struct dnas_optim *o, float *w, const float *g,
                     struct dnas_optim_report *report);
+
+/* The same for weights that lie elsewhere, with m and v of their own (a GPU's): counts the step,
+ * and the caller does its arithmetic.  From the sums of squares of the groups' gradients, f64 [n
+ * groups], the numbers of the step for each group, which live until the next; NULL, nothing being
+ * changed, where a sum is not finite. */
+const struct dnas_optim_group *dnas_optim_groups(const struct dnas_optim *o, size_t *n);
+const struct dnas_adamw *dnas_optim_plan(struct dnas_optim *o, const double *squares,
+                                         struct dnas_optim_report *report);
 
 #ifdef __cplusplus
 }

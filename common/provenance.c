@@ -57,7 +57,8 @@ void dnas_provenance_add(struct dnas_header *h, const json_t *before, const stru
     if (!dnas_is_utf8(command, strlen(command)))
         command = tool->name; /* JSON cannot hold it */
     line = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "ID", id, "PN", tool->name, "VN",
-                     DNAS_VERSION, "CL", command, "DV", "cpu", "IS", dnas_isa_name());
+                     DNAS_VERSION, "CL", command, "DV", common->device ? common->device : "cpu",
+                     "IS", dnas_isa_name());
     free(id);
     if (last)
         json_object_set(line, "PP", last);

@@ -120,11 +120,15 @@ void dnas_tape_product_bwd_weight(struct dnas_tape *t, const float *w, const flo
         dnas_cpu_columns_sum(d_bias, dout, N, O);
 }
 
+uint32_t dnas_dropout_counter(size_t site)
+{
+    return DNAS_RNG_DROPOUT + ((uint32_t)site << 16);
+}
+
 void dnas_tape_drop_out(float *x, size_t n, size_t site, const struct dnas_dropout *chance)
 {
     const uint32_t key[2] = {(uint32_t)chance->seed, (uint32_t)(chance->seed >> 32)};
-    const uint32_t counter[3] = {chance->step, chance->row,
-                                 DNAS_RNG_DROPOUT + ((uint32_t)site << 16)};
+    const uint32_t counter[3] = {chance->step, chance->row, dnas_dropout_counter(site)};
 
     if (chance->drop > 0)
         dnas_cpu_dropout(x, n, chance->drop, counter, key);

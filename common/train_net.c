@@ -129,6 +129,10 @@ struct run {
     const struct dnas_train_net *t;
     struct dnas_pair_source *source;
     struct dnas_net *net;
+    struct dnas_gpu gpu;          /* not open: the CPU trains */
+    struct dnas_net_cuda *on_gpu; /* net there; NULL likewise */
+    bool bf16;
+    char *pg_json; /* for the model; NULL: none */
     struct dnas_step *step;
     struct dnas_train_batch *batch;
     struct dnas_mlm masks;
@@ -227,11 +231,50 @@ static int make_net(struct run *r, struct dnas_err *err)
         dnas_net_init(r->net, t->seed, !init);
         if (init)
             dnas_net_copy(r->net, init);
-        if (t->bf16)
-            dnas_net_use_bf16(r->net);
     }
     dnas_network_close(init);
     return status;
+}
+
+/* Opens the GPU where one is to train; -1 with a sentence where there is none for this network. */
+static int open_gpu(struct run *r, struct dnas_err *err)
+{
+    const struct dnas_train_net *t = r->t;
+
+    if (dnas_net_cuda_check(r->net, t->bf16 != 0 ? DNAS_CUDA_BF16 : DNAS_CUDA_F32, err) != 0)
+        return -1;
+    return dnas_gpu_open(&r->gpu, t->device.number, err);
+}
+
+/* Which device trains, and in which precision. */
+static int choose_device(struct run *r, struct dnas_err *err)
+{
+    const struct dnas_train_net *t = r->t;
+    bool is_asked = t->device.kind == DNAS_DEVICE_CUDA;
+    bool may_use_gpu = is_asked || (t->device.kind == DNAS_DEVICE_AUTO && dnas_gpu_is_expected());
+    struct dnas_err why = {"CUDA: not in this build"};
+    uint32_t without;
+
+    if (may_use_gpu && open_gpu(r, &why) != 0 && is_asked)
+        return dnas_err_set(err, "--device cuda: %s", why.msg);
+    without = !r->gpu.api;
+    if (t->comm && dnas_comm_any(t->comm, &without, err) != 0)
+        return -1;
+    if (without && r->gpu.api) { /* all or none */
+        dnas_gpu_close(&r->gpu);
+        dnas_err_set(&why, "another process has no GPU");
+    }
+    if (without && t->device.kind == DNAS_DEVICE_AUTO && is_first(r))
+        (may_use_gpu && r->net->backbone->pass ? dnas_msg_note : dnas_msg_verbose)(
+            "training on the CPU: %s", why.msg);
+    r->bf16 = without ? t->bf16 == 1 : t->bf16 != 0;
+    if (!r->gpu.api && r->bf16 && !dnas_has_bf16())
+        return dnas_err_set(err, "--precision bf16: this processor has no products of bf16; use "
+                                 "--precision f32");
+    if (!r->gpu.api && r->bf16)
+        dnas_net_use_bf16(r->net);
+    r->pg_json = t->pg ? t->pg(t->pg_ctx, r->gpu.api ? "cuda" : "cpu") : NULL;
+    return 0;
 }
 
 /* Tokens of the tokenizer that the model will have. */
@@ -348,7 +391,7 @@ static json_t *make_settings(const struct run *r)
                                                    t->phases[i].epochs));
     json_object_set_new(j, "curriculum", phases);
     json_object_set_new(j, "compat", json_boolean(t->compat));
-    json_object_set_new(j, "bf16", json_boolean(t->bf16));
+    json_object_set_new(j, "bf16", json_boolean(r->bf16));
     json_object_set_new(j, "processes", json_integer((json_int_t)dnas_train_n_ranks(t)));
     json_object_set_new(j, "optimizer",
                         json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:f}",
@@ -370,7 +413,7 @@ static char *best_name(const char *output)
     return dnas_xasprintf("%.*s.best%s", (int)(dot - output), output, dot);
 }
 
-static void make_step(struct run *r)
+static int make_step(struct run *r, struct dnas_err *err)
 {
     const struct dnas_train_net *t = r->t;
     bool mixes = has(t, DNAS_MIMIX) || has(t, DNAS_IMIX);
@@ -387,12 +430,22 @@ static void make_step(struct run *r)
         .comm = t->comm,
     };
 
-    if (is_first(r))
-        dnas_msg_verbose("%zu parameters; a step needs %.0f MiB beside them", dnas_net_size(r->net),
-                         (double)dnas_step_bytes(r->net, &o) / 0x1p20);
-    r->step = dnas_step_new(r->net, &o);
+    if (r->gpu.api) {
+        r->on_gpu = dnas_net_cuda_new(r->net, &r->gpu, r->bf16 ? DNAS_CUDA_BF16 : DNAS_CUDA_F32,
+                                      &r->optim, err);
+        if (r->on_gpu)
+            r->step = dnas_step_new_cuda(r->on_gpu, &o, err);
+        if (!r->step)
+            return -1;
+    } else {
+        if (is_first(r))
+            dnas_msg_verbose("%zu parameters; a step needs %.0f MiB beside them",
+                             dnas_net_size(r->net), (double)dnas_step_bytes(r->net, &o) / 0x1p20);
+        r->step = dnas_step_new(r->net, &o);
+    }
     r->batch = dnas_train_batch_new(t, r->source, r->step, r->net->shape.L,
                                     has(t, DNAS_MLM) ? &r->masks : NULL);
+    return 0;
 }
 
 /* ---- the log ---- */
@@ -436,12 +489,20 @@ static int open_log(struct run *r, struct dnas_err *err)
 
 /* ---- saving ---- */
 
-static int save_model(const struct run *r, const char *path, struct dnas_err *err)
+/* Brings what the host has of a GPU's arrays up to date. */
+static int fetch(struct run *r, bool means, bool gradient, struct dnas_err *err)
 {
-    const struct dnas_net_about about = {r->tokenizer, r->t->pg_json};
+    return r->on_gpu ? dnas_net_cuda_fetch(r->on_gpu, means ? &r->optim : NULL, gradient, err) : 0;
+}
+
+static int save_model(struct run *r, const char *path, struct dnas_err *err)
+{
+    const struct dnas_net_about about = {r->tokenizer, r->pg_json};
 
     if (!is_first(r))
         return 0;
+    if (fetch(r, false, false, err) != 0)
+        return -1;
     return dnas_net_save(path, r->net, &about, err);
 }
 
@@ -450,6 +511,8 @@ static int save_checkpoint(struct run *r, struct dnas_err *err)
     r->saved_s = dnas_clock_s();
     if (!is_first(r))
         return 0;
+    if (fetch(r, true, false, err) != 0)
+        return -1;
     return dnas_train_state_write(r->checkpoint_path, r->net, &r->optim, &r->state, r->settings,
                                   err);
 }
@@ -495,13 +558,16 @@ static bool is_time_to_validate(const struct run *r)
 }
 
 /* A sentence for a loss or gradient that is not finite. */
-static int not_finite(const struct run *r, double loss, struct dnas_err *err)
+static int not_finite(struct run *r, double loss, struct dnas_err *err)
 {
-    const char *weights = dnas_net_not_finite(r->net, r->net->w);
-    const char *gradient = dnas_net_not_finite(r->net, r->net->g);
+    const char *weights, *gradient;
     unsigned long long step = (unsigned long long)r->state.step + 1;
     const char *remedy = "try a lower --rate, a --warmup, or --clip 1; the last checkpoint is kept";
 
+    if (fetch(r, false, true, err) != 0)
+        return -1;
+    weights = dnas_net_not_finite(r->net, r->net->w);
+    gradient = dnas_net_not_finite(r->net, r->net->g);
     if (weights)
         return dnas_err_set(err, "step %llu: the parameter '%s' is not finite: %s", step, weights,
                             remedy);
@@ -511,6 +577,16 @@ static int not_finite(const struct run *r, double loss, struct dnas_err *err)
     return dnas_err_set(err, "step %llu: the loss is %g: %s", step, loss, remedy);
 }
 
+/* Changes the parameters, where they are; *finite says whether the gradient was. */
+static int update(struct run *r, bool *finite, struct dnas_optim_report *report,
+                  struct dnas_err *err)
+{
+    if (r->on_gpu)
+        return dnas_net_cuda_step(r->on_gpu, &r->optim, finite, report, err);
+    *finite = dnas_optim_step(&r->optim, r->net->w, r->net->g, report) == 0;
+    return 0;
+}
+
 static int one_step(struct run *r, struct dnas_err *err)
 {
     struct dnas_optim_report report;
@@ -518,11 +594,15 @@ static int one_step(struct run *r, struct dnas_err *err)
     size_t phase = phase_of(r, step, &epoch);
     double loss = NAN, validation = NAN, took_s;
     char text[32] = ""; /* nothing where there was no validation */
+    bool finite;
 
     if (dnas_train_batch_learn(r->batch, &loss, r->t->phases[phase].objective, (uint32_t)epoch,
                                step % r->steps_an_epoch, (uint32_t)step, err) != 0)
         return dnas_err_at(err, "step %llu: ", (unsigned long long)step + 1);
-    if (!isfinite(loss) || dnas_optim_step(&r->optim, r->net->w, r->net->g, &report) != 0)
+    finite = isfinite(loss);
+    if (finite && update(r, &finite, &report, err) != 0)
+        return -1;
+    if (!finite)
         return not_finite(r, loss, err);
     r->state.step++;
     if (is_time_to_validate(r) && validate(r, &validation, err) != 0)
@@ -627,7 +707,7 @@ static int begin(struct run *r, struct dnas_err *err)
 
 static int finish(struct run *r, struct dnas_err *err)
 {
-    const struct dnas_net_about about = {r->tokenizer, r->t->pg_json};
+    const struct dnas_net_about about = {r->tokenizer, r->pg_json};
 
     if (!is_first(r))
         return 0;
@@ -673,7 +753,7 @@ static int set_up(struct run *r, struct dnas_err *err)
     r->best_path = best_name(t->output);
     if (dnas_train_n_ranks(t) > 1 && (!t->input || !dnas_is_regular_file(t->input, NULL)))
         return dnas_err_set(err, "several processes read the pairs from a file: name one");
-    if (make_net(r, err) != 0 || set_up_masks(r, err) != 0)
+    if (make_net(r, err) != 0 || choose_device(r, err) != 0 || set_up_masks(r, err) != 0)
         return -1;
     from = (struct dnas_pair_source_options){
         .path = t->input,
@@ -688,7 +768,8 @@ static int set_up(struct run *r, struct dnas_err *err)
     r->settings = make_settings(r);
     if (take_up(r, err) != 0 || check_ranks(r, err) != 0)
         return -1;
-    make_step(r);
+    if (make_step(r, err) != 0)
+        return -1;
     return begin(r, err);
 }
 
@@ -698,6 +779,8 @@ static void release(struct run *r)
         fclose(r->log);
     dnas_train_batch_free(r->batch);
     dnas_step_free(r->step);
+    dnas_net_cuda_free(r->on_gpu);
+    dnas_gpu_close(&r->gpu);
     dnas_optim_release(&r->optim);
     dnas_net_free(r->net);
     dnas_pair_source_close(r->source);
@@ -705,6 +788,7 @@ static void release(struct run *r)
         dnas_mlm_release(&r->masks);
     dnas_tokenizer_free(r->tokenizer);
     json_decref(r->settings);
+    free(r->pg_json);
     free(r->checkpoint_path);
     free(r->spool_path);
     free(r->best_path);

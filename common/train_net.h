@@ -15,6 +15,7 @@
 #include "common/net.h"
 #include "common/comm.h"
 #include "common/err.h"
+#include "common/gpu.h"
 #include "common/optim.h"
 
 #ifdef __cplusplus
@@ -51,7 +52,7 @@ struct dnas_train_net {
     size_t batch;      /* pairs a step */
     size_t max_tokens; /* of a sequence; longer ones are cut */
     size_t mix_group;  /* pairs among which rows are mixed; 0: a rank's share of the batch */
-    bool bf16;         /* the encoder's products in bf16 (net.h) */
+    int bf16;          /* the encoder's products in bf16: 1, 0, or -1, where a GPU trains */
     size_t projection; /* outputs of the head */
     size_t n_frozen;   /* as in train_step.h */
     double temperature, dropout, mix_alpha, mask_rate;
@@ -70,7 +71,11 @@ struct dnas_train_net {
     double checkpoint_s;       /* and after so many seconds; 0: none by time */
     uint64_t validate_steps;   /* 0: after each epoch */
     bool resume;
-    const char *pg_json; /* for the model; NULL: none */
+    /* The program line as JSON text, to be freed, of a run on "cpu" or "cuda"; it may give NULL:
+     * none is kept.  NULL: the same. */
+    char *(*pg)(const void *ctx, const char *device);
+    const void *pg_ctx;
+    struct dnas_device device; /* where the encoder runs */
     int n_threads;
     struct dnas_comm *comm; /* ranks that share each batch; NULL: one */
 };

@@ -18,7 +18,8 @@ static int check(const struct dnas_train_net *t, const struct dnas_train_net_cli
     if (!c->init && c->width % c->heads != 0)
         return dnas_err_set(err, "--width %lld is no multiple of --heads %lld", (long long)c->width,
                             (long long)c->heads);
-    if (t->bf16 && !dnas_has_bf16())
+    if (t->bf16 == 1 && !dnas_has_bf16() &&
+        (t->device.kind == DNAS_DEVICE_CPU || !dnas_gpu_is_expected()))
         return dnas_err_set(err, "--precision bf16: this processor has no products of bf16; use "
                                  "--precision f32");
     if (c->rate == 0)
@@ -33,6 +34,9 @@ int dnas_train_net_resolve(struct dnas_train_net *t, const struct dnas_train_net
                            struct dnas_err *err)
 {
     *t = dnas_train_net_defaults();
+    if (!dnas_device_parse(&t->device, c->device))
+        return dnas_err_set(err, "--device takes one of auto, cpu, cuda, cuda:N, not '%s'",
+                            c->device);
     if (dnas_train_net_curriculum(t, c->curriculum, err) != 0)
         return dnas_err_at(err, "--curriculum: ");
     t->init = c->init;
@@ -48,7 +52,7 @@ int dnas_train_net_resolve(struct dnas_train_net *t, const struct dnas_train_net
     t->batch = (size_t)c->batch;
     t->max_tokens = (size_t)c->max_tokens;
     t->mix_group = (size_t)c->mix_group;
-    t->bf16 = c->precision == 1;
+    t->bf16 = c->precision;
     t->projection = (size_t)c->projection;
     t->n_frozen = (size_t)c->freeze;
     t->temperature = c->temperature;

@@ -19,13 +19,13 @@ extern "C" {
 
 /* As options have them. */
 struct dnas_train_net_cli {
-    const char *init, *tokenizer, *curriculum, *save_hf, *log;
+    const char *device, *init, *tokenizer, *curriculum, *save_hf, *log;
     int64_t layers, width, heads, inner;
     int64_t batch, max_tokens, mix_group, projection, freeze, warmup, max_steps;
     int64_t checkpoint_steps, validate_steps;
     double rate, head_rate, decay, clip, final_share, checkpoint_minutes;
     double temperature, dropout, mix_alpha, mask_rate;
-    int optimizer, schedule, compat, precision;
+    int optimizer, schedule, compat, precision; /* precision -1: what is usual on the device */
     bool no_mask, resume;
 };
 
@@ -38,11 +38,13 @@ extern const char *const dnas_optimizers[],
         .curriculum = "wsimclr:1,mimix:2", .layers = 4, .width = 256, .heads = 4, .batch = 48,     \
         .max_tokens = 2000, .projection = 128, .rate = 3e-6, .head_rate = 100,                     \
         .checkpoint_minutes = 10, .temperature = 0.05, .dropout = 0.1, .mix_alpha = 1,             \
-        .mask_rate = 0.15                                                                          \
+        .mask_rate = 0.15, .device = "auto", .precision = -1                                       \
     }
 
 /* clang-format off */
 #define DNAS_TRAIN_NET_OPTIONS(c)                                                                  \
+    {'d', "device", "DEVICE", DNAS_OPT_TEXT, &(c).device, 0, 0, NULL,                              \
+     "bert: auto, cpu, cuda, or cuda:N"},                                                          \
     {0, "init", "MODEL", DNAS_OPT_TEXT, &(c).init, 0, 0, NULL,                                     \
      "net: go on from this model instead of random weights"},                                      \
     {'T', "tokenizer", "FILE", DNAS_OPT_TEXT, &(c).tokenizer, 0, 0, NULL,                          \
@@ -88,7 +90,7 @@ extern const char *const dnas_optimizers[],
     {0, "no-mask-same-label", NULL, DNAS_OPT_FLAG, &(c).no_mask, 0, 0, NULL,                       \
      "net: take pairs of one species as negatives of each other, too"},                            \
     {0, "precision", "TYPE", DNAS_OPT_CHOICE, &(c).precision, 0, 0, dnas_precisions,               \
-     "net: multiply in f32 or, where the processor can, in bf16; parameters stay f32"},            \
+     "net: multiply in f32 or, where the device can, in bf16 [a GPU bf16, else f32]"},             \
     {0, "compat", "NAME", DNAS_OPT_CHOICE, &(c).compat, 0, 0, dnas_train_compats,                  \
      "net: dnabert-s does what the original code does"},                                           \
     {0, "max-steps", "N", DNAS_OPT_INT, &(c).max_steps, 0, 4e9, NULL,                              \
@@ -107,7 +109,7 @@ extern const char *const dnas_optimizers[],
      "net: write the model as a Hugging Face folder, too"}
 /* clang-format on */
 
-/* Fills t from the options, but for output, input, seed, threads and pg_json; -1
+/* Fills t from the options, but for output, input, seed, threads and program line; -1
  * with a sentence about the command line. */
 int dnas_train_net_resolve(struct dnas_train_net *t, const struct dnas_train_net_cli *c,
                            struct dnas_err *err);

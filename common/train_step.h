@@ -18,6 +18,7 @@
 #include "common/net.h"
 #include "common/comm.h"
 #include "common/err.h"
+#include "common/net_cuda.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -63,9 +64,14 @@ struct dnas_step_options {
 
 struct dnas_step;
 struct dnas_step *dnas_step_new(struct dnas_net *net, const struct dnas_step_options *options);
+/* The same with the encoder on a GPU: parameters and the gradient are then d's, but for the head's
+ * in net->w and net->g, too.  NULL with a sentence, also where memory does not suffice for one
+ * sequence of max_T. */
+struct dnas_step *dnas_step_new_cuda(struct dnas_net_cuda *d,
+                                     const struct dnas_step_options *options, struct dnas_err *err);
 /* NULL is fine. */
 void dnas_step_free(struct dnas_step *s);
-/* Bytes that dnas_step_new takes. */
+/* Bytes that dnas_step_new takes, without a GPU. */
 uint64_t dnas_step_bytes(const struct dnas_net *net, const struct dnas_step_options *options);
 
 /* The pairs from..to-1 of a batch of B that this rank runs; B is a multiple of

@@ -10,6 +10,8 @@ set -u -o pipefail
 : "${BUILD:=$PWD/build}" "${TMP:=$(mktemp -d)}"
 PATH=$BUILD/bin:$PATH
 export LC_ALL=C
+# Tests run on the CPU, also where there is a GPU; those of GPUs say which library they mean.
+export DNAS_CUDA_LIBRARY=none
 ROOT=$PWD
 DATA=$ROOT/tests/data
 export ROOT DATA
@@ -65,10 +67,10 @@ random_fasta() { # random_fasta RECORDS SEED: three "species" of different compo
     }'
 }
 
-# random_pairs PAIRS SPECIES VALIDATION: pairs.tsv, pairs of species of different composition, the
-# last VALIDATION held out; pairs.fa, the two of each as one sequence.
+# random_pairs PAIRS SPECIES VALIDATION [LETTERS]: pairs.tsv, pairs of species of different composition,
+# of 60 LETTERS and more, the last VALIDATION held out; pairs.fa, the two of each as one sequence.
 random_pairs() {
-    awk -v n_pairs="$1" -v n_species="$2" -v held_out="$3" 'BEGIN {
+    awk -v n_pairs="$1" -v n_species="$2" -v held_out="$3" -v letters="${4:-60}" 'BEGIN {
         x = 7
         split("AACGT ACCGGG ACGTTT GGTTA", mix, " ")
         print "id\tseq_a\tseq_b\tsplit\tlabel"
@@ -77,7 +79,7 @@ random_pairs() {
             printf "p%d", i
             for (k = 0; k < 2; k++) {
                 s = ""
-                n = 60 + i % 7 * 9
+                n = letters + i % 7 * 9
                 for (l = 0; l < n; l++) {
                     x = (x * 16807) % 2147483647
                     s = s substr(m, int(x / 16) % length(m) + 1, 1)

@@ -90,7 +90,7 @@ fi
 if have cppcheck 'cppcheck'; then
     # Errors alone: its warnings are guesses about paths that are not taken.
     cppcheck -q -j 2 --std=c11 --language=c --error-exitcode=1 --inline-suppr -I. -D__BYTE_ORDER__=1 \
-        -D__ORDER_LITTLE_ENDIAN__=1 --suppress=nullPointer:common/tsv_read.c \
+        -D__ORDER_LITTLE_ENDIAN__=1 -i kernels/cuda --suppress=nullPointer:common/tsv_read.c \
         --suppress=invalidFunctionArg:common/tsne.c common kernels tools
     said 'cppcheck'
 fi

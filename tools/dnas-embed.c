@@ -23,7 +23,6 @@
 #include "common/train_vae.h"
 #include "common/xmem.h"
 
-static const char *const devices[] = {"auto", "cpu", "cuda", NULL};
 static const char *const precisions[] = {"f32", "bf16", NULL};
 static const char *const types[] = {"f32", "bf16", NULL};
 static const char *const compats[] = {"none", "dnabert-s", NULL};
@@ -34,16 +33,19 @@ struct embed {
     struct dnas_common common;
     struct dnas_seq_opt seq_opt;
     struct dnas_seq_options seq_options;
-    const char *model;
-    int device, precision, type, compat, adapt;
-    int64_t reduce, window_bp, max_tokens, seed;
+    const char *model, *device_text;
+    struct dnas_device device;
+    int precision, type, compat, adapt; /* precision -1: what is usual on the device */
+    int64_t reduce, window_bp, max_tokens, batch_tokens, seed;
     bool resume, is_vae, logits, finishing_failed;
     struct dnas_seq *seq;           /* the input: either this */
     struct dnas_reader *reader;     /* or that, */
     struct dnas_tokens *tokens;     /* row by row */
     struct dnas_features *features; /* the model: either this */
     struct dnas_kmer_model *kmer;   /* or that */
-    struct dnas_network *network;   /* or that */
+    struct dnas_network *network;   /* or that, */
+    struct dnas_packed *packed;     /* on the GPU, or NULL */
+    struct dnas_gpu gpu;
     struct dnas_header header;
     struct dnas_writer *writer;
 };
@@ -66,6 +68,18 @@ static const char *model_name(const struct embed *e)
     if (e->network)
         return e->network->backbone->name;
     return e->kmer ? "kmer" : e->is_vae ? "vae" : dnas_features_name(e->features);
+}
+
+static const char *device_name(const struct embed *e)
+{
+    return e->packed ? "cuda" : "cpu";
+}
+
+static enum dnas_precision precision(const struct embed *e)
+{
+    if (e->precision >= 0)
+        return (enum dnas_precision)e->precision;
+    return e->packed ? DNAS_PRECISION_BF16 : DNAS_PRECISION_F32;
 }
 
 static json_t *describe_counts(const struct embed *e)
@@ -108,8 +122,8 @@ static json_t *describe(const struct embed *e)
         json_object_set_new(o, "output", json_string("logits"));
     if (e->reduce > 0)
         json_object_set_new(o, "reduce", json_integer(e->reduce));
-    json_object_set_new(o, "precision", json_string(precisions[e->precision]));
-    json_object_set_new(o, "device", json_string("cpu"));
+    json_object_set_new(o, "precision", json_string(precisions[precision(e)]));
+    json_object_set_new(o, "device", json_string(device_name(e)));
     return o;
 }
 
@@ -153,6 +167,7 @@ static int open_writer(struct embed *e, const struct dnas_tool *tool, struct dna
         e->header.shard = before->shard;
         e->header.n_shards = before->n_shards;
     }
+    e->common.device = device_name(e);
     dnas_provenance_add(&e->header, before ? before->pg : NULL, tool, &e->common,
                         e->is_vae ? &e->seed : NULL);
     e->writer = e->resume ? dnas_writer_resume(out, &e->header, &options, compare_id, e, err)
@@ -245,6 +260,8 @@ static int embed_all(struct embed *e, struct dnas_err *err)
                                    .dims = (size_t)e->reduce,
                                    .bf16 = e->type == 1,
                                    .n_threads = n_threads,
+                                   .packed = e->packed,
+                                   .batch_tokens = (size_t)e->batch_tokens,
                                    .max_tokens = (size_t)e->max_tokens};
 
     if (!e->network) {
@@ -321,15 +338,71 @@ static int run(struct embed *e, const struct dnas_tool *tool, char **paths, int 
     return 0;
 }
 
-static struct dnas_network *open_network(const struct embed *e, struct dnas_err *err)
-{
-    struct dnas_network *n = dnas_network_open(e->model, (enum dnas_precision)e->precision, err);
+#define NO_BF16 "--precision bf16: this processor has no products of bf16; use --precision f32"
 
+/* Whether a GPU is to be looked for. */
+static bool may_use_gpu(const struct embed *e)
+{
+    return e->device.kind == DNAS_DEVICE_CUDA ||
+           (e->device.kind == DNAS_DEVICE_AUTO && dnas_gpu_is_expected());
+}
+
+static struct dnas_network *open_in(const struct embed *e, enum dnas_precision in,
+                                    struct dnas_err *err)
+{
+    struct dnas_network *n;
+
+    if (in == DNAS_PRECISION_BF16 && !dnas_has_bf16()) {
+        dnas_err_set(err, NO_BF16);
+        return NULL;
+    }
+    n = dnas_network_open(e->model, in, err);
     if (!n || !e->logits || dnas_network_set_output(n, DNAS_OUTPUT_LOGITS, err) == 0)
         return n;
     dnas_err_at(err, "%s: --logits: ", e->model);
     dnas_network_close(n);
     return NULL;
+}
+
+/* Puts the network on the GPU: 0, or -1 with a sentence. */
+static int open_packed(struct embed *e, struct dnas_err *err)
+{
+    enum dnas_cuda_type type = e->precision == 0 ? DNAS_CUDA_F32 : DNAS_CUDA_BF16;
+
+    if (dnas_packed_check(e->network, type, err) != 0 ||
+        dnas_gpu_open(&e->gpu, e->device.number, err) != 0)
+        return -1;
+    e->packed = dnas_packed_new(e->network, &e->gpu, type, err);
+    if (e->packed)
+        return 0;
+    dnas_gpu_close(&e->gpu);
+    return -1;
+}
+
+/* Opens the network, on the device that it runs on.  0, or -1 with a sentence. */
+static int open_network(struct embed *e, struct dnas_err *err)
+{
+    bool is_asked = e->device.kind == DNAS_DEVICE_CUDA;
+    bool may = may_use_gpu(e);
+    struct dnas_err why = {"CUDA: not in this build"};
+
+    e->network = open_in(e, may ? DNAS_PRECISION_F32 : precision(e), err);
+    if (!e->network)
+        return -1;
+    if (may && open_packed(e, &why) == 0) {
+        dnas_msg_verbose("running on GPU number %d, %s", e->gpu.number, e->gpu.info.name);
+        return 0;
+    }
+    if (is_asked)
+        return dnas_err_set(err, "--device cuda: %s", why.msg);
+    if (e->device.kind == DNAS_DEVICE_AUTO)
+        (may && e->network->backbone->packed ? dnas_msg_note
+                                             : dnas_msg_verbose)("running on the CPU: %s", why.msg);
+    if (e->network->precision == precision(e))
+        return 0;
+    dnas_network_close(e->network);
+    e->network = open_in(e, precision(e), err);
+    return e->network ? 0 : -1;
 }
 
 /* After a failure: whether --resume has something to go on with. */
@@ -352,6 +425,7 @@ static bool keeps_rows(const struct embed *e)
 static int open_model(struct embed *e, struct dnas_err *err)
 {
     struct dnas_features_options options = {.compat_dnaberts = e->compat == 1};
+    bool opened = true;
 
     if (!e->model || strcmp(e->model, "kmer") == 0)
         e->kmer = dnas_kmer_model_default(err);
@@ -362,12 +436,12 @@ static int open_model(struct embed *e, struct dnas_err *err)
     else if (access(e->model, F_OK) == 0 && dnas_kmer_model_is(e->model))
         e->kmer = dnas_kmer_model_open(e->model, err);
     else if (access(e->model, F_OK) == 0)
-        e->network = open_network(e, err);
+        opened = open_network(e, err) == 0;
     else
         return dnas_usage_error("-m '%s' is neither a file nor one of kmer, tnf, tnf-canonical, "
                                 "tnf-k, dna2vec:FILE, vae",
                                 e->model);
-    if (e->features || e->kmer || e->network || e->is_vae)
+    if (opened && (e->features || e->kmer || e->network || e->is_vae))
         return -1;
     dnas_msg_error("%s", err->msg);
     return 1;
@@ -378,18 +452,24 @@ static int check(struct embed *e, struct dnas_err *err)
 {
     int status;
 
-    if (e->device == 2)
-        return dnas_usage_error("--device cuda: this build has no CUDA; use --device cpu");
+    if (!dnas_device_parse(&e->device, e->device_text))
+        return dnas_usage_error("--device takes one of auto, cpu, cuda, cuda:N, not '%s'",
+                                e->device_text);
     if (e->resume && !dnas_out_uses_part(e->common.output))
         return dnas_usage_error("--resume needs -o with the name of a regular file");
     if (e->seq_opt.truncate_bp && e->window_bp > 0)
         return dnas_usage_error("--truncate and --window exclude each other");
-    if (e->precision == 1 && !dnas_has_bf16())
-        return dnas_usage_error("--precision bf16: this processor has no products of bf16; use "
-                                "--precision f32");
+    if (e->precision == 1 && !may_use_gpu(e) && !dnas_has_bf16())
+        return dnas_usage_error(NO_BF16);
     status = open_model(e, err);
     if (status >= 0)
         return status;
+    if (!e->network && e->device.kind == DNAS_DEVICE_CUDA)
+        return dnas_usage_error("--device cuda is for networks; %s is counted on the CPU",
+                                model_name(e));
+    if (!e->network && e->device.kind == DNAS_DEVICE_AUTO &&
+        dnas_msg_get_level() == DNAS_MSG_VERBOSE && dnas_gpu_is_expected())
+        dnas_msg_verbose("running on the CPU: %s is counted there", model_name(e));
     if (!e->network && e->logits)
         return dnas_usage_error("--logits is for networks; %s has none", model_name(e));
     if (!e->network && e->precision == 1)
@@ -416,6 +496,8 @@ static void release(struct embed *e)
     dnas_seq_close(e->seq);
     dnas_tokens_free(e->tokens);
     dnas_reader_close(e->reader);
+    dnas_packed_free(e->packed);
+    dnas_gpu_close(&e->gpu);
     dnas_network_close(e->network);
     dnas_kmer_model_free(e->kmer);
     dnas_features_free(e->features);
@@ -426,17 +508,19 @@ static void release(struct embed *e)
 
 int main(int argc, char **argv)
 {
-    struct embed e = {.window_bp = -1, .seed = 1};
+    struct embed e = {.device_text = "auto", .precision = -1, .window_bp = -1, .seed = 1};
     const struct dnas_opt opts[] = {
         {'m', "model", "MODEL", DNAS_OPT_TEXT, &e.model, 0, 0, NULL,
          "kmer, tnf, tnf-canonical, tnf-k, dna2vec:FILE, vae, or a model's file or folder "
          "[kmer]"},
-        {'d', "device", "DEVICE", DNAS_OPT_CHOICE, &e.device, 0, 0, devices,
-         "auto, cpu or cuda; auto may fall back"},
+        {'d', "device", "DEVICE", DNAS_OPT_TEXT, &e.device_text, 0, 0, dnas_devices,
+         "networks: auto, cpu, cuda or cuda:N, the N-th GPU; auto may fall back"},
+        {0, "batch-tokens", "N", DNAS_OPT_INT, &e.batch_tokens, 1, 1e9, NULL,
+         "networks on a GPU: N tokens at a time [what its memory holds, at most 65536]"},
         {0, "logits", NULL, DNAS_OPT_FLAG, &e.logits, 0, 0, NULL,
          "of a network the mean logits of its head for masked tokens, not hidden states"},
         {0, "precision", "TYPE", DNAS_OPT_CHOICE, &e.precision, 0, 0, precisions,
-         "networks: multiply in f32 or, where the processor can, in bf16"},
+         "networks: multiply in f32 or, where the processor can, in bf16 [f32; bf16 on a GPU]"},
         {0, "output-type", "TYPE", DNAS_OPT_CHOICE, &e.type, 0, 0, types,
          "write embeddings as f32 or bf16"},
         {0, "reduce", "DIMS", DNAS_OPT_INT, &e.reduce, 1, 1e6, NULL,

@@ -9,6 +9,7 @@
  */
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/msg.h"
@@ -157,22 +158,36 @@ static int check_net(struct train *t, int n_paths, struct dnas_err *err)
     return -1;
 }
 
+struct pg {
+    const struct train *t;
+    const struct dnas_tool *tool;
+};
+
+static char *pg_of_net(const void *ctx, const char *device)
+{
+    const struct pg *pg = ctx;
+    struct train t = *pg->t;
+
+    t.common.device = device;
+    return program_line(&t, pg->tool);
+}
+
 static int run_net(struct train *t, const struct dnas_tool *tool, char **paths, int n_paths,
                    struct dnas_err *err)
 {
+    const struct pg pg = {t, tool};
     struct dnas_comm *comm = dnas_comm_open(t->deadline_s, err);
-    char *pg = program_line(t, tool);
     enum dnas_train_end end;
 
-    if (!comm) {
-        free(pg);
+    if (!comm)
         return -1;
-    }
     t->net.comm = comm;
-    t->net.pg_json = pg;
+    t->net.pg = pg_of_net;
+    t->net.pg_ctx = &pg;
     t->net.input = n_paths > 0 ? paths[0] : NULL;
+    if (!strchr(t->cli.device, ':')) /* a GPU for each process of a machine */
+        t->net.device.number = dnas_comm_local_rank(comm);
     end = dnas_train_net_run(&t->net, err);
-    free(pg);
     if (end == DNAS_TRAIN_FAILED) { /* said now: closing may end this process */
         dnas_msg_error("%s", err->msg);
         dnas_comm_close(comm, true);
@@ -228,6 +243,9 @@ static int check(struct train *t, int n_paths, struct dnas_err *err)
 {
     if (t->arch >= ARCH_BERT || t->cli.init)
         return check_net(t, n_paths, err);
+    if (strncmp(t->cli.device, "cuda", 4) == 0)
+        return dnas_usage_error("--device cuda is for networks; --arch %s is trained on the CPU",
+                                archs[t->arch]);
     dnas_train_net_unlisten();
     if (!t->common.output && isatty(STDOUT_FILENO)) {
         dnas_msg_error("standard output is a terminal: redirect it, use -o FILE");

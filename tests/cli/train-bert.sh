@@ -3,24 +3,16 @@
 #
 # train-bert.sh - dnas-train --arch bert: from pairs to a model, broken off and
 # taken up, and what is refused.
-# shellcheck source=tests/lib.sh
-. tests/lib.sh
+# shellcheck source=tests/lib-train.sh
+. tests/lib-train.sh
 
-# 120 pairs of four species of different composition; the last 20 are for validation.
-make_pairs() { # in a folder of the test's own
-    mkdir -p "$TMP/${FUNCNAME[1]}" && cd "$TMP/${FUNCNAME[1]}" || exit 99
-    random_pairs 120 4 20
-    dnas-view --from-tsv pairs.tsv -o pairs.dnas &&
-        dnas-tokenize -q --train 60 pairs.fa -o tok.json &&
-        dnas-tokenize -q -T tok.json pairs.dnas -o t.dnas || fail "no pairs"
-}
 train() { # train ARGUMENTS...: 18 steps of a tiny network; with exec before it, in this process
     ${in_place:-} dnas-train -q --arch bert -T tok.json --layers 2 --width 16 --heads 2 -b 16 --rate 1e-3 \
         --head-rate 10 --max-tokens 40 --no-pg "$@"
 }
 
 test_a_model_is_trained_and_runs() {
-    make_pairs
+    make_pairs 120
     expect_ok train --log log.tsv --save-hf hf -o m.safetensors t.dnas
     [ ! -e m.safetensors.checkpoint ] || fail "the checkpoint is left"
     [ -s m.best.safetensors ] || fail "no best model"
@@ -37,7 +29,7 @@ test_a_model_is_trained_and_runs() {
 }
 
 test_same_bytes() {
-    make_pairs
+    make_pairs 120
     train -t 1 --curriculum wsimclr,mimix,imix,supcon,mlm -o one.safetensors t.dnas || fail "-t 1"
     train -t 3 --curriculum wsimclr,mimix,imix,supcon,mlm -o three.safetensors t.dnas || fail "-t 3"
     cmp one.safetensors three.safetensors || fail "-t shows"
@@ -50,7 +42,7 @@ test_same_bytes() {
 
 # Broken off at many moments, by both signals and without warning.
 test_taken_up_again() {
-    make_pairs
+    make_pairs 120
     train --curriculum wsimclr:2,mimix:2 --log log.tsv -o whole.safetensors t.dnas || fail "whole"
     for signal in USR1 TERM KILL; do
         rm -f m.*
@@ -74,7 +66,7 @@ test_taken_up_again() {
 }
 
 test_saved_on_a_signal() {
-    make_pairs
+    make_pairs 120
     in_place='exec' train --curriculum wsimclr:2000 --log log.tsv -o m.safetensors t.dnas 2>err &
     pid=$!
     for _ in $(seq 200); do
@@ -96,7 +88,7 @@ test_saved_on_a_signal() {
 
 # The signal comes as the n-th piece of memory is asked for, from the first in main on.
 test_a_signal_before_all_else() {
-    make_pairs
+    make_pairs 120
     local library=$BUILD/tests/faults/faults.so n
     [ -e "$library" ] && [ -z "${SANITIZE:-}" ] || { skip "no library of faults"; return; }
     train --curriculum wsimclr:2 -o whole.safetensors t.dnas || fail "whole"
@@ -119,7 +111,7 @@ test_a_signal_before_all_else() {
 
 # Rows 1 to 48 are of one species: a batch of validation that has nothing to be told apart from.
 test_validation_of_one_species() {
-    make_pairs
+    make_pairs 120
     awk -F '\t' -v OFS='\t' 'NR > 1 { $4 = NR < 70; if (NR < 50) $5 = "one" } { print }' pairs.tsv >some.tsv
     awk -F '\t' 'NR == 1 || NR > 49' some.tsv >rest.tsv
     awk -F '\t' -v OFS='\t' 'NR > 1 { $4 = NR < 50 } { print }' some.tsv >only.tsv
@@ -144,7 +136,7 @@ test_validation_of_one_species() {
 }
 
 test_from_a_model() {
-    make_pairs
+    make_pairs 120
     train --curriculum mlm:2 -o m.safetensors t.dnas || fail "pre-training"
     dnas-train -q --init m.safetensors --max-tokens 40 -b 16 --curriculum wsimclr --rate 1e-3 \
         -o n.safetensors t.dnas || fail "no training from a model"
@@ -162,7 +154,7 @@ test_from_a_model() {
 }
 
 test_refused() {
-    make_pairs
+    make_pairs 120
     expect_sentence 2 'give -o a file' train t.dnas
     expect_sentence 2 'needs -T' dnas-train --arch bert -o m.safetensors t.dnas
     expect_sentence 2 'no multiple of --heads 3' train --heads 3 -o m.safetensors t.dnas
@@ -188,7 +180,7 @@ test_refused() {
 
 # A disk that is full (here: a limit of size) does not cost the checkpoint there is.
 test_a_full_disk_keeps_the_checkpoint() {
-    make_pairs
+    make_pairs 120
     in_place='exec' train --curriculum wsimclr:2000 --checkpoint-steps 2 -o m.safetensors t.dnas 2>err &
     pid=$!
     for _ in $(seq 200); do
@@ -215,19 +207,9 @@ ranks() { # ranks N ARGUMENTS...: train on N processes
         --arch bert -T tok.json --layers 2 --width 16 --heads 2 -b 16 --rate 1e-3 --head-rate 10 \
         --max-tokens 40 --no-pg -t 1 "$@"
 }
-has_mpi() {
-    if ! command -v mpirun >/dev/null || [[ $(ldd "$BUILD/bin/dnas-train") != *libmpi* ]]; then
-        skip "no MPI"
-        return 1
-    fi
-    # Open MPI frees not all that it takes, and locks in any order.
-    export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
-    export TSAN_OPTIONS=${TSAN_OPTIONS:+$TSAN_OPTIONS:}detect_deadlocks=0
-}
-
 test_several_processes() {
     has_mpi || return
-    make_pairs
+    make_pairs 120
     list=wsimclr,mimix,imix,supcon,mlm
     train --curriculum $list --mix-group 4 --dropout 0 --log one.tsv -o one.safetensors t.dnas ||
         fail "alone"
@@ -247,7 +229,7 @@ test_several_processes() {
 
 test_several_processes_go_on() {
     has_mpi || return
-    make_pairs
+    make_pairs 120
     in_place='exec' ranks 2 --curriculum wsimclr:4000 --log log.tsv -o m.safetensors t.dnas 2>err &
     pid=$!
     for _ in $(seq 200); do
@@ -277,7 +259,7 @@ rank_1() { # the process of rank 1 among those that train here
 test_a_lost_process_ends_the_run() {
     has_mpi || return
     command -v pgrep >/dev/null || { skip "no pgrep"; return; }
-    make_pairs
+    make_pairs 120
     for signal in STOP KILL; do
         rm -f log.tsv m.safetensors*
         in_place='exec' ranks 2 --deadline 2 --curriculum wsimclr:100000 --checkpoint-steps 1 --log log.tsv \
@@ -306,7 +288,7 @@ test_a_lost_process_ends_the_run() {
 
 test_several_processes_are_refused() {
     has_mpi || return
-    make_pairs
+    make_pairs 120
     ranks 3 -o x.safetensors t.dnas 2>err && fail "16 pairs on 3 processes"
     grep -q 'no multiple of 3 processes' err || fail "says: $(cat err)"
     ranks 2 -o x.safetensors <t.dnas 2>err && fail "standard input on 2 processes"

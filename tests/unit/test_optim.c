@@ -82,6 +82,56 @@ static void test_pytorch(void)
     run("adam_warm", o);
 }
 
+/* Arithmetic that is done elsewhere, by the plan, comes to the same. */
+static void test_plan(void)
+{
+    static const struct dnas_optim_group two[2] = {{0, 11, 1, false}, {20, 30, 100, true}};
+    struct dnas_optim_options options = dnas_optim_defaults();
+    float *slopes = numbers_f32(NUMBERS, "slopes", STEPS * N), *g = slopes;
+    float w[N], here[N], m[N] = {0}, v[N] = {0};
+    double squares[2];
+    struct dnas_optim o, plan;
+    struct dnas_optim_report r, s;
+    size_t n;
+
+    options.kind = DNAS_OPTIM_ADAMW;
+    options.decay = 0.1;
+    options.clip = 1;
+    options.warmup_steps = 3;
+    dnas_optim_init(&o, &options, N, two, 2, 1);
+    dnas_optim_init(&plan, &options, N, two, 2, 1);
+    for (int i = 0; i < N; i++)
+        w[i] = here[i] = (float)i / N;
+    for (int step = 0; step < STEPS; step++, g += N) {
+        const struct dnas_optim_group *its = dnas_optim_groups(&plan, &n);
+        const struct dnas_adamw *numbers;
+
+        CHECK_INT(n, 2);
+        for (size_t k = 0; k < n; k++)
+            dnas_cpu_sum_squares(&squares[k], g + its[k].first, its[k].n);
+        numbers = dnas_optim_plan(&plan, squares, &s);
+        for (size_t k = 0, at = 0; k < n; k++) {
+            at = its[k].first;
+            dnas_cpu_adamw_step(here + at, m + at, v + at, g + at, its[k].n, &numbers[k]);
+        }
+        CHECK(dnas_optim_step(&o, w, g, &r) == 0);
+        CHECK(r.rate == s.rate && o.step == plan.step);
+        CHECK_NEAR(s.norm, r.norm, 1e-15 * r.norm);
+        CHECK(memcmp(w, here, sizeof(w)) == 0);
+    }
+    squares[0] = 1;
+    squares[1] = NAN;
+    CHECK(!dnas_optim_plan(&plan, squares, &s));
+    CHECK_INT(s.bad_group, 1);
+    squares[0] = INFINITY;
+    CHECK(!dnas_optim_plan(&plan, squares, &s));
+    CHECK_INT(s.bad_group, 0);
+    CHECK_INT(plan.step, STEPS);
+    dnas_optim_release(&o);
+    dnas_optim_release(&plan);
+    free(slopes);
+}
+
 static void test_defaults(void)
 {
     struct dnas_optim_options o = dnas_optim_defaults();
@@ -218,6 +268,7 @@ static void test_bad_gradient(void)
 int main(void)
 {
     RUN(test_pytorch);
+    RUN(test_plan);
     RUN(test_defaults);
     RUN(test_odd_schedules);
     RUN(test_threads_and_frozen);

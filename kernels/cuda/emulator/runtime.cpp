@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * runtime.cpp - the emulated runtime: one device, queues that run when waited for,
+ * memory with canaries.  Contract: cuda_runtime.h beside it.
+ */
+#include "kernels/cuda/emulator/cuda_runtime.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+
+#include "kernels/cuda/emulator/accesses.h"
+#include "kernels/cuda/emulator/lanes.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#endif
+
+struct emulated_event {
+    bool reached;
+    unsigned n_pending; /* records in the queue */
+    double at_s;
+    cudaStream_t stream;
+};
+struct emulated_stream {
+    std::deque<std::function<void()>> work;
+};
+
+namespace
+{
+
+constexpr size_t guard = 256;
+constexpr unsigned char canary = 0xA5;
+
+std::map<char *, size_t> device_memory, host_memory;
+size_t used_bytes;
+std::map<const void *, int> shared_limit;
+std::set<cudaStream_t> streams;
+cudaError_t last_error; /* of a call */
+cudaError_t broken;     /* the device is, for good */
+std::string what_broke;
+long n_launches_left = -1;
+
+size_t total_bytes(void)
+{
+    const char *text = getenv("DNAS_EMULATED_MEMORY");
+
+    return text ? (size_t)strtoull(text, nullptr, 10) : (size_t)256 << 20;
+}
+
+cudaError_t fail(cudaError_t e)
+{
+    last_error = e;
+    return e;
+}
+
+void break_device(const std::string &what)
+{
+    if (broken != cudaSuccess)
+        return;
+    broken = cudaErrorIllegalAddress;
+    what_broke = what;
+    last_error = broken;
+    for (cudaStream_t s : streams)
+        s->work.clear();
+}
+
+/* The block of memory that holds p..p+bytes-1, or NULL. */
+const std::pair<char *const, size_t> *block_of(const std::map<char *, size_t> &memory,
+                                               const void *p, size_t bytes)
+{
+    auto next = memory.upper_bound((char *)p);
+
+    if (next == memory.begin())
+        return nullptr;
+    auto found = std::prev(next);
+    if ((const char *)p + bytes > found->first + found->second)
+        return nullptr;
+    return &*found;
+}
+
+void check_canaries(void)
+{
+    for (const auto &block : device_memory) {
+        char *sides[2] = {block.first - guard, block.first + block.second};
+
+        for (int k = 0; k < 2; k++) {
+            ASAN_UNPOISON_MEMORY_REGION(sides[k], guard);
+            for (size_t i = 0; i < guard; i++)
+                if ((unsigned char)sides[k][i] != canary) {
+                    break_device("something wrote " + std::string(k ? "behind" : "before") +
+                                 " a block of " + std::to_string(block.second) + " bytes");
+                    break;
+                }
+            ASAN_POISON_MEMORY_REGION(sides[k], guard);
+        }
+    }
+}
+
+cudaError_t run_queue(cudaStream_t s, const bool *until)
+{
+    while (broken == cudaSuccess && !s->work.empty() && !(until && *until)) {
+        std::function<void()> next = std::move(s->work.front());
+
+        s->work.pop_front();
+        next();
+    }
+    check_canaries();
+    return broken != cudaSuccess ? fail(broken) : cudaSuccess;
+}
+
+char *make_block(size_t bytes)
+{
+    char *raw = (char *)aligned_alloc(guard, (bytes + 2 * guard + guard - 1) / guard * guard);
+
+    if (!raw)
+        return nullptr;
+    memset(raw, canary, bytes + 2 * guard);
+    memset(raw + guard, 0xFF, bytes);
+    return raw + guard;
+}
+
+/* Blocks that were touched of late. */
+struct nearest {
+    const char *from, *to;
+};
+nearest kept_blocks[4];
+
+} // namespace
+
+const char *emulated_forbidden(const void *address, size_t bytes)
+{
+    static unsigned turn;
+    static char text[120];
+    const char *p = (const char *)address;
+
+    for (const nearest &k : kept_blocks)
+        if (p >= k.from && p + bytes <= k.to)
+            return nullptr;
+    auto next = device_memory.upper_bound((char *)address);
+    for (int back = 0; back < 2; back++) {
+        if (back == 0 ? next == device_memory.end() : next == device_memory.begin())
+            continue;
+        const auto &block = back == 0 ? *next : *std::prev(next);
+        const char *from = block.first, *to = from + block.second;
+
+        if (p + bytes <= from - guard || p >= to + guard)
+            continue;
+        if (p >= from && p + bytes <= to) {
+            kept_blocks[turn++ % 4] = {from, to};
+            return nullptr;
+        }
+        snprintf(text, sizeof(text), "at %td of a block of %zu bytes", p - from, block.second);
+        return text;
+    }
+    if (block_of(host_memory, address, bytes))
+        return "of the host's memory";
+    return nullptr;
+}
+
+const char *cudaGetErrorString(cudaError_t e)
+{
+    switch (e) {
+    case cudaSuccess:
+        return "no error";
+    case cudaErrorInvalidValue:
+        return "invalid argument";
+    case cudaErrorMemoryAllocation:
+        return "out of memory";
+    case cudaErrorInvalidConfiguration:
+        return "invalid configuration argument";
+    case cudaErrorInvalidDevice:
+        return "invalid device ordinal";
+    case cudaErrorNotReady:
+        return "device not ready";
+    case cudaErrorIllegalAddress:
+        return what_broke.empty() ? "an illegal memory access was encountered" : what_broke.c_str();
+    }
+    return "unknown error";
+}
+
+const char *cudaGetErrorName(cudaError_t e)
+{
+    return cudaGetErrorString(e);
+}
+
+cudaError_t cudaGetLastError(void)
+{
+    cudaError_t e = last_error;
+
+    last_error = broken;
+    return e;
+}
+
+cudaError_t cudaPeekAtLastError(void)
+{
+    return last_error;
+}
+
+cudaError_t cudaGetDeviceCount(int *n)
+{
+    *n = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int i)
+{
+    return i == 0 ? cudaSuccess : fail(cudaErrorInvalidDevice);
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int i)
+{
+    if (i != 0)
+        return fail(cudaErrorInvalidDevice);
+    memset(p, 0, sizeof(*p));
+    snprintf(p->name, sizeof(p->name), "emulated");
+    p->totalGlobalMem = total_bytes();
+    p->major = 9;
+    p->multiProcessorCount = 2;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
+{
+    *total = total_bytes();
+    *free_bytes = *total > used_bytes ? *total - used_bytes : 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
+cudaError_t emulated_malloc(void **p, size_t bytes)
+{
+    char *block;
+
+    *p = nullptr;
+    if (broken != cudaSuccess)
+        return fail(broken);
+    if (bytes > total_bytes() || used_bytes > total_bytes() - bytes || !(block = make_block(bytes)))
+        return fail(cudaErrorMemoryAllocation);
+    ASAN_POISON_MEMORY_REGION(block - guard, guard);
+    ASAN_POISON_MEMORY_REGION(block + bytes, guard);
+    device_memory[block] = bytes;
+    used_bytes += bytes;
+    *p = block;
+    return cudaSuccess;
+}
+
+/* As CUDA's, it waits for everything that uses the memory. */
+cudaError_t cudaFree(void *p)
+{
+    if (!p)
+        return cudaSuccess;
+    for (cudaStream_t s : streams)
+        run_queue(s, nullptr);
+    auto found = device_memory.find((char *)p);
+    if (found == device_memory.end())
+        return fail(cudaErrorInvalidValue);
+    ASAN_UNPOISON_MEMORY_REGION(found->first - guard, found->second + 2 * guard);
+    memset(kept_blocks, 0, sizeof(kept_blocks));
+    used_bytes -= found->second;
+    free(found->first - guard);
+    device_memory.erase(found);
+    return broken != cudaSuccess ? fail(broken) : cudaSuccess;
+}
+
+cudaError_t emulated_host_malloc(void **p, size_t bytes)
+{
+    char *block = bytes > (size_t)1 << 40 ? nullptr : make_block(bytes);
+
+    *p = nullptr;
+    if (broken != cudaSuccess || !block) {
+        free(block ? block - guard : nullptr);
+        return fail(broken != cudaSuccess ? broken : cudaErrorMemoryAllocation);
+    }
+    host_memory[block] = bytes;
+    *p = block;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void *p)
+{
+    auto found = host_memory.find((char *)p);
+
+    if (!p)
+        return cudaSuccess;
+    if (found == host_memory.end())
+        return fail(cudaErrorInvalidValue);
+    memset(found->first, 0xFF, found->second); /* what is copied from it now is wrong */
+    free(found->first - guard);
+    host_memory.erase(found);
+    return cudaSuccess;
+}
+
+void emulated_queue(cudaStream_t s, std::function<void()> work)
+{
+    const char *eager = getenv("DNAS_EMULATED_EAGER");
+
+    if (broken != cudaSuccess)
+        return;
+    s->work.push_back(std::move(work));
+    if (eager && *eager == '1')
+        run_queue(s, nullptr);
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t s)
+{
+    if (broken != cudaSuccess)
+        return fail(broken);
+    if (bytes == 0)
+        return cudaSuccess;
+    if (!block_of(kind == cudaMemcpyDeviceToHost ? host_memory : device_memory, to, bytes) ||
+        !block_of(kind == cudaMemcpyHostToDevice ? host_memory : device_memory, from, bytes))
+        return fail(cudaErrorInvalidValue);
+    emulated_queue(s, [=] {
+        /* Freed since: the copy would have gone on. */
+        if (!block_of(kind == cudaMemcpyDeviceToHost ? host_memory : device_memory, to, bytes) ||
+            !block_of(kind == cudaMemcpyHostToDevice ? host_memory : device_memory, from, bytes))
+            break_device("a copy of memory that was freed before a wait");
+        else
+            memmove(to, from, bytes);
+    });
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s)
+{
+    if (broken != cudaSuccess)
+        return fail(broken);
+    if (bytes == 0)
+        return cudaSuccess;
+    if (!block_of(device_memory, p, bytes))
+        return fail(cudaErrorInvalidValue);
+    emulated_queue(s, [=] { memset(p, value, bytes); });
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
+{
+    *s = new emulated_stream();
+    streams.insert(*s);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t s)
+{
+    cudaError_t e = run_queue(s, nullptr);
+
+    streams.erase(s);
+    delete s;
+    if (streams.empty()) { /* a fault ends with the last stream, that tests may go on */
+        broken = last_error = cudaSuccess;
+        what_broke.clear();
+    }
+    return e;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t s)
+{
+    return run_queue(s, nullptr);
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+{
+    *e = new emulated_event();
+    (*e)->reached = true;
+    return broken != cudaSuccess ? fail(broken) : cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+    if (e->stream && !e->reached)
+        run_queue(e->stream, nullptr);
+    delete e;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
+{
+    if (broken != cudaSuccess)
+        return fail(broken);
+    e->stream = s;
+    e->reached = false;
+    e->n_pending++;
+    emulated_queue(s, [e] {
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        e->at_s = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+        e->reached = --e->n_pending == 0;
+    });
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t e)
+{
+    if (!e->stream)
+        return broken != cudaSuccess ? fail(broken) : cudaSuccess;
+    return run_queue(e->stream, &e->reached);
+}
+
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
+{
+    if (!from->stream || !to->stream)
+        return fail(cudaErrorInvalidValue);
+    if (!from->reached || !to->reached)
+        return fail(cudaErrorNotReady);
+    *ms = (float)(1e3 * (to->at_s - from->at_s));
+    return cudaSuccess;
+}
+
+cudaError_t emulated_set_shared(const void *kernel, int bytes)
+{
+    if (bytes < 0 || bytes > 227 << 10)
+        return fail(cudaErrorInvalidValue);
+    shared_limit[kernel] = bytes;
+    return cudaSuccess;
+}
+
+void emulated_launch(const char *name, const void *kernel, size_t n_blocks, size_t n_threads,
+                     size_t shared_bytes, cudaStream_t s, std::function<void()> body)
+{
+    auto limit = shared_limit.find(kernel);
+    const char *faulty = getenv("DNAS_EMULATED_FAULT");
+
+    if (broken != cudaSuccess)
+        return;
+    if (n_blocks == 0 || n_blocks > 0x7FFFFFFF || n_threads == 0 || n_threads > 1024 ||
+        n_threads % 32 != 0 ||
+        shared_bytes > (limit == shared_limit.end() ? (size_t)48 << 10 : (size_t)limit->second)) {
+        last_error = cudaErrorInvalidConfiguration;
+        return;
+    }
+    emulated_queue(s, [=] {
+        const char *wrong = "";
+
+        if (faulty && n_launches_left < 0)
+            n_launches_left = strtol(faulty, nullptr, 10);
+        if (!faulty)
+            n_launches_left = -1;
+        if (n_launches_left > 0 && --n_launches_left == 0) {
+            n_launches_left = -1;
+            wrong = "an illegal memory access was encountered";
+        } else {
+            wrong = emulator::run_blocks(name, n_blocks, n_threads, shared_bytes, body);
+        }
+        if (*wrong)
+            break_device(wrong);
+    });
+}
