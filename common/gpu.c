@@ -14,7 +14,7 @@
 
 const char *const dnas_devices[] = {"auto", "cpu", "cuda", NULL};
 
-bool dnas_device_parse(struct dnas_device *d, const char *text)
+int dnas_device_parse(struct dnas_device *d, const char *text, struct dnas_err *err)
 {
     size_t n = strlen("cuda");
     char *end;
@@ -24,17 +24,22 @@ bool dnas_device_parse(struct dnas_device *d, const char *text)
     for (int i = 0; dnas_devices[i]; i++)
         if (strcmp(text, dnas_devices[i]) == 0) {
             d->kind = (enum dnas_device_kind)i;
-            return true;
+            return 0;
         }
     if (strncmp(text, "cuda:", n + 1) != 0 || text[n + 1] < '0' || text[n + 1] > '9')
-        return false;
+        goto refused;
     errno = 0;
     number = strtol(text + n + 1, &end, 10);
     if (*end || errno || number > INT_MAX)
-        return false;
+        goto refused;
     d->kind = DNAS_DEVICE_CUDA;
     d->number = (int)number;
-    return true;
+    return 0;
+refused:
+    return dnas_err_set(err,
+                        "--device takes one of auto, cpu, cuda, not '%s' (and cuda:N, a GPU by its "
+                        "number)",
+                        text);
 }
 
 int dnas_gpu_open(struct dnas_gpu *g, int number, struct dnas_err *err)

@@ -28,8 +28,8 @@ struct dnas_device {
 
 /* What --device offers, for the table of options; behind "cuda" may stand ":N". */
 extern const char *const dnas_devices[];
-/* Whether text is one of "auto", "cpu", "cuda", "cuda:N". */
-bool dnas_device_parse(struct dnas_device *d, const char *text);
+/* Of "auto", "cpu", "cuda" or "cuda:N"; -1 with a sentence for another text. */
+int dnas_device_parse(struct dnas_device *d, const char *text, struct dnas_err *err);
 
 /* An opened GPU; used by one thread at a time. */
 struct dnas_gpu {

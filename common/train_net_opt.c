@@ -34,9 +34,8 @@ int dnas_train_net_resolve(struct dnas_train_net *t, const struct dnas_train_net
                            struct dnas_err *err)
 {
     *t = dnas_train_net_defaults();
-    if (!dnas_device_parse(&t->device, c->device))
-        return dnas_err_set(err, "--device takes one of auto, cpu, cuda, cuda:N, not '%s'",
-                            c->device);
+    if (dnas_device_parse(&t->device, c->device, err) != 0)
+        return -1;
     if (dnas_train_net_curriculum(t, c->curriculum, err) != 0)
         return dnas_err_at(err, "--curriculum: ");
     t->init = c->init;

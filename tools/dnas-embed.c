@@ -452,9 +452,8 @@ static int check(struct embed *e, struct dnas_err *err)
 {
     int status;
 
-    if (!dnas_device_parse(&e->device, e->device_text))
-        return dnas_usage_error("--device takes one of auto, cpu, cuda, cuda:N, not '%s'",
-                                e->device_text);
+    if (dnas_device_parse(&e->device, e->device_text, err) != 0)
+        return dnas_usage_error("%s", err->msg);
     if (e->resume && !dnas_out_uses_part(e->common.output))
         return dnas_usage_error("--resume needs -o with the name of a regular file");
     if (e->seq_opt.truncate_bp && e->window_bp > 0)

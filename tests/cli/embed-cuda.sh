@@ -223,7 +223,7 @@ test_reduce_and_output_type() {
 test_which_device() {
     use_emulated 2 1 || return
     expect_sentence 1 '--device cuda: CUDA: there is no GPU number 9: this machine has 1, from 0' dnas-embed -d cuda:9 -m model s.fa
-    expect_sentence 2 "--device takes one of auto, cpu, cuda, cuda:N, not 'cuda:x'" dnas-embed -d cuda:x -m model s.fa
+    expect_sentence 2 "--device takes one of auto, cpu, cuda, not 'cuda:x' \(and cuda:N" dnas-embed -d cuda:x -m model s.fa
     expect_sentence 2 "--device takes one of .* not 'cuda:'" dnas-embed -d cuda: -m model s.fa
     expect_sentence 2 "--device takes one of .* not 'gpu'" dnas-embed -d gpu -m tnf s.fa
     expect_sentence 2 "--device takes one of .* not 'cuda:4294967296'" dnas-embed -d cuda:4294967296 -m model s.fa

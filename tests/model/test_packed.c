@@ -274,14 +274,15 @@ static void test_device_names(void)
                                       "cuda:99999999999999999999",
                                       "cuda:2147483648"};
     struct dnas_device d;
+    struct dnas_err err;
 
     for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
-        CHECK(dnas_device_parse(&d, good[i].text));
+        CHECK(dnas_device_parse(&d, good[i].text, &err) == 0);
         CHECK_INT(d.kind, good[i].kind);
         CHECK_INT(d.number, good[i].number);
     }
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
-        CHECK(!dnas_device_parse(&d, bad[i]));
+        CHECK(dnas_device_parse(&d, bad[i], &err) == -1);
 }
 
 int main(int argc, char **argv)
