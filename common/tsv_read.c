@@ -233,6 +233,8 @@ static int parse_field(struct dnas_tsv *t, int c, uint32_t i, char *field, struc
     size_t n = 0;
 
     if (col->type == DNAS_UTF8) {
+        if (!dnas_is_plain_text(field, strlen(field)))
+            return dnas_err_set(err, "has control characters in column '%s'", col->name);
         dnas_table_cell(&t->block, c, field, strlen(field));
         return 0;
     }

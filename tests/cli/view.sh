@@ -205,6 +205,7 @@ test_from_tsv_refuses() {
     refuses 'id\tembedding_0\na\t1\t2\n' 'line 2 has more fields than line 1 has names'
     refuses 'id\tcluster\na\377\t1\n' 'line 2 is not UTF-8 text'
     refuses 'id\tcluster\na\0b\t1\n' 'line 2 is not UTF-8 text'
+    refuses 'id\tcluster\tlabel\na\t1\tx\r\r\n' "line 2 has control characters in column 'label'"
     refuses 'i\0d\tcluster\n' 'is neither a dnas stream nor text'
     printf 'id\tembedding_0\na\tnan\n' >t.tsv
     expect_sentence 1 "t.dnas.part: row 1: column 'embedding' has a value that is not finite" dnas-view --from-tsv t.tsv -o t.dnas
