@@ -35,8 +35,7 @@ int dnas_train_net_resolve(struct dnas_train_net *t, const struct dnas_train_net
 {
     *t = dnas_train_net_defaults();
     if (!dnas_device_parse(&t->device, c->device))
-        return dnas_err_set(err, "--device takes one of auto, cpu, cuda, cuda:N, not '%s'",
-                            c->device);
+        DNAS_BUG("a device '%s'", c->device);
     if (dnas_train_net_curriculum(t, c->curriculum, err) != 0)
         return dnas_err_at(err, "--curriculum: ");
     t->init = c->init;

@@ -241,9 +241,14 @@ static int run_vae(struct train *t, const struct dnas_tool *tool, char **paths, 
 /* What the table of options cannot check.  -1 to go on, or the exit status. */
 static int check(struct train *t, int n_paths, struct dnas_err *err)
 {
+    struct dnas_device device;
+
+    if (!dnas_device_parse(&device, t->cli.device))
+        return dnas_usage_error("--device takes one of auto, cpu, cuda, cuda:N, not '%s'",
+                                t->cli.device);
     if (t->arch >= ARCH_BERT || t->cli.init)
         return check_net(t, n_paths, err);
-    if (strncmp(t->cli.device, "cuda", 4) == 0)
+    if (device.kind == DNAS_DEVICE_CUDA)
         return dnas_usage_error("--device cuda is for networks; --arch %s is trained on the CPU",
                                 archs[t->arch]);
     if (!t->common.output && isatty(STDOUT_FILENO)) {

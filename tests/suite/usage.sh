@@ -49,7 +49,7 @@ arguments() {
                 "$name=77777777777777777777"
             ;;
         esac
-        [ -z "$choices" ] || complains "$name takes one of ${choices// /, }, not 'nothing'" "$1" \
+        [ -z "$choices" ] || complains "$name takes one of ${choices// /, }(, cuda:N)?, not 'nothing'" "$1" \
             "$name=nothing"
     done < <(options_of "$1" | tr '\t' '|')
 }
