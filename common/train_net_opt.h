@@ -43,7 +43,7 @@ extern const char *const dnas_optimizers[],
 
 /* clang-format off */
 #define DNAS_TRAIN_NET_OPTIONS(c)                                                                  \
-    {'d', "device", "DEVICE", DNAS_OPT_TEXT, &(c).device, 0, 0, NULL,                              \
+    {'d', "device", "DEVICE", DNAS_OPT_TEXT, &(c).device, 0, 0, dnas_devices,                      \
      "bert: auto, cpu, cuda, or cuda:N"},                                                          \
     {0, "init", "MODEL", DNAS_OPT_TEXT, &(c).init, 0, 0, NULL,                                     \
      "net: go on from this model instead of random weights"},                                      \
@@ -109,8 +109,8 @@ extern const char *const dnas_optimizers[],
      "net: write the model as a Hugging Face folder, too"}
 /* clang-format on */
 
-/* Fills t from the options, but for output, input, seed, threads and program line; -1
- * with a sentence about the command line. */
+/* Fills t from the options, but for output, input, seed, threads and program line; -1 with a
+ * sentence about the command line.  What is no device (gpu.h) is a bug here. */
 int dnas_train_net_resolve(struct dnas_train_net *t, const struct dnas_train_net_cli *c,
                            struct dnas_err *err);
 

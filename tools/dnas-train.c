@@ -241,9 +241,13 @@ static int run_vae(struct train *t, const struct dnas_tool *tool, char **paths, 
 /* What the table of options cannot check.  -1 to go on, or the exit status. */
 static int check(struct train *t, int n_paths, struct dnas_err *err)
 {
+    struct dnas_device device;
+
+    if (dnas_device_parse(&device, t->cli.device, err) != 0)
+        return dnas_usage_error("%s", err->msg);
     if (t->arch >= ARCH_BERT || t->cli.init)
         return check_net(t, n_paths, err);
-    if (strncmp(t->cli.device, "cuda", 4) == 0)
+    if (device.kind == DNAS_DEVICE_CUDA)
         return dnas_usage_error("--device cuda is for networks; --arch %s is trained on the CPU",
                                 archs[t->arch]);
     dnas_train_net_unlisten();

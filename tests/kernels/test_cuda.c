@@ -86,6 +86,9 @@ GPU_TEST(test_out_of_memory)
     CHECK_STR(gpu->error(dev), "");
     p = gpu->alloc(dev, 1000);
     CHECK(p && (uintptr_t)p % 256 == 0);
+    gpu->zero(dev, p, 1000);
+    CHECK(!gpu->alloc(dev, info.memory_bytes * 2));
+    gpu->layernorm_fwd(dev, p, NULL, NULL, p, p, NULL, 1, 8, 1, DNAS_CUDA_F32);
     gpu->free(dev, p);
     CHECK_INT(gpu->wait(dev), 0);
 }
@@ -111,6 +114,7 @@ GPU_TEST(test_errors_stick)
     gpu->layernorm_fwd(d, x, NULL, NULL, x, x, NULL, 1, 20, 0, DNAS_CUDA_F32);
     CHECK_INT(gpu->wait(d), -1);
     CHECK_STR(gpu->error(d), why);
+    gpu->free(d, x);
     gpu->close(d);
 }
 
@@ -135,6 +139,9 @@ GPU_TEST(test_faults_stick)
     CHECK_INT(gpu->wait(d), -1);
     CHECK(strstr(gpu->error(d), "an illegal memory access was encountered") != NULL);
     CHECK(!gpu->alloc(d, 8));
+    snprintf(why, sizeof(why), "%s", gpu->error(d));
+    gpu->free(d, x); /* fails, too */
+    CHECK_STR(gpu->error(d), why);
     unsetenv("DNAS_EMULATED_FAULT");
     gpu->close(d);
     /* The emulated device is well again when all that used it is closed. */
