@@ -104,7 +104,7 @@ help:
 	@echo 'make demo-train  train a small network on them for a minute'
 	@echo 'make check       every test that needs no GPU'
 	@echo 'make check-gpu   the tests that need one'
-	@echo 'make limits      inputs too large for make check, in bounded memory'
+	@echo 'make limits      what is too long for make check: large inputs, a hundred kills'
 	@echo 'make valgrind    the unit tests under valgrind'
 	@echo 'make bench       timings beside the limits of this machine'
 	@echo 'make bench-gpu   those of a GPU; BENCH_ARGS=--tiny tries it in the emulator'
