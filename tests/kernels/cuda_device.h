@@ -10,11 +10,11 @@
 #define DNAS_CUDA_DEVICE_H
 
 #include <dlfcn.h>
-#include <unistd.h>
 
 #include "common/rng.h"
 #include "common/xmem.h"
 #include "kernels/cuda.h"
+#include "tests/kernels/cuda_library.h"
 #include "tests/unit/check.h"
 
 static const struct dnas_cuda_api *gpu;
@@ -38,21 +38,11 @@ static bool gpu_emulated;
 /* Opens the device, in main. */
 static inline void gpu_begin(int argc, char **argv)
 {
-    static char path[4096], why[600];
-    bool real = argc > 1 && strcmp(argv[1], "gpu") == 0;
-    ssize_t n = readlink("/proc/self/exe", path, 3000);
+    static char why[600];
     const struct dnas_cuda_api *(*table)(void);
     void *library, *symbol;
-    char *end;
 
-    path[n > 0 ? n : 0] = '\0';
-    for (int up = 0; up < 3; up++) /* tests/kernels/test_x */
-        if ((end = strrchr(path, '/')))
-            *end = '\0';
-    n = (ssize_t)strlen(path);
-    snprintf(path + n, sizeof(path) - (size_t)n, "/%s",
-             real ? "lib/libdnas-cuda.so" : "libdnas-cuda-emulated.so");
-    library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    library = dlopen(cuda_library(cuda_is_real(argc, argv)), RTLD_NOW | RTLD_LOCAL);
     if (!library) {
         snprintf(why, sizeof(why), "%s", dlerror());
         gpu_absent = why;

@@ -6,9 +6,7 @@
  * sequences are run.  tests/data/golden/dnabert2_tiny/README.md says how the
  * numbers were made.
  */
-#include "tests/unit/check.h"
-
-#include <unistd.h>
+#include "tests/model/on_gpu.h"
 
 #include "common/backbone.h"
 #include "common/packed.h"
@@ -20,39 +18,7 @@
 #define DIMS ((size_t)96)
 #define MOST 8 /* sequences of a batch */
 
-static struct dnas_gpu gpu;
 static struct dnas_network *network;
-static bool is_real;
-static struct dnas_err why;
-
-/* Where there is no GPU a test is skipped, or fails if it must not be. */
-static bool has_gpu(void)
-{
-    const char *required = getenv("DNAS_REQUIRE");
-
-    if (gpu.api)
-        return true;
-    if (is_real && required && strstr(required, "cuda"))
-        CHECK_FAIL("%s", why.msg);
-    return false;
-}
-
-/* The library that make built: the emulated one, or the real one. */
-static void choose_library(void)
-{
-    char path[4096];
-    ssize_t n = readlink("/proc/self/exe", path, 3000);
-    char *end;
-
-    path[n > 0 ? n : 0] = '\0';
-    for (int up = 0; up < 3; up++) /* tests/model/test_packed */
-        if ((end = strrchr(path, '/')))
-            *end = '\0';
-    n = (ssize_t)strlen(path);
-    snprintf(path + n, sizeof(path) - (size_t)n, "/%s",
-             is_real ? "lib/libdnas-cuda.so" : "libdnas-cuda-emulated.so");
-    setenv("DNAS_CUDA_LIBRARY", path, 1);
-}
 
 /* Sequences one after the other. */
 struct batch {
@@ -156,17 +122,13 @@ static void against_golden(enum dnas_cuda_type type)
     dnas_packed_free(p);
 }
 
-static void test_golden_f32(void)
+GPU_TEST(test_golden_f32)
 {
-    if (!has_gpu())
-        SKIP(why.msg);
     against_golden(DNAS_CUDA_F32);
 }
 
-static void test_golden_bf16(void)
+GPU_TEST(test_golden_bf16)
 {
-    if (!has_gpu())
-        SKIP(why.msg);
     against_golden(DNAS_CUDA_BF16);
 }
 
@@ -287,14 +249,12 @@ static void test_device_names(void)
 
 int main(int argc, char **argv)
 {
-    is_real = argc > 1 && strcmp(argv[1], "gpu") == 0;
-    choose_library();
+    gpu_begin(argc, argv);
     network = dnas_network_open(GOLDEN, DNAS_PRECISION_F32, &why);
     if (!network) {
         printf("Bail out! %s\n", why.msg);
         return 99;
     }
-    (void)dnas_gpu_open(&gpu, 0, &why);
     RUN(test_golden_f32);
     RUN(test_golden_bf16);
     RUN(test_alone_and_packed);

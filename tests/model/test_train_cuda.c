@@ -8,55 +8,11 @@
  * what the CPU's own test grants.
  */
 #include "tests/model/tiny_train.h"
-
-#include <unistd.h>
+#include "tests/model/on_gpu.h"
 
 #include "common/bert_net.h"
 #include "common/net_cuda.h"
 #include "common/optim.h"
-
-static struct dnas_gpu gpu;
-static bool is_real;
-static struct dnas_err why;
-
-/* Where there is no GPU a test is skipped, or fails if it must not be. */
-static bool has_gpu(void)
-{
-    const char *required = getenv("DNAS_REQUIRE");
-
-    if (gpu.api)
-        return true;
-    if (is_real && required && strstr(required, "cuda"))
-        CHECK_FAIL("%s", why.msg);
-    return false;
-}
-
-#define GPU_TEST(test)                                                                             \
-    static void test##_there(void);                                                                \
-    static void test(void)                                                                         \
-    {                                                                                              \
-        if (!has_gpu())                                                                            \
-            SKIP(why.msg);                                                                         \
-        test##_there();                                                                            \
-    }                                                                                              \
-    static void test##_there(void)
-
-/* The library that make built: the emulated one, or the real one. */
-static void choose_library(void)
-{
-    char path[4096];
-    ssize_t n = readlink("/proc/self/exe", path, 3000);
-    char *end;
-
-    path[n > 0 ? n : 0] = '\0';
-    for (int up = 0; up < 3; up++) /* tests/model/test_train_cuda */
-        if ((end = strrchr(path, '/')))
-            *end = '\0';
-    n = (ssize_t)strlen(path);
-    snprintf(path + n, sizeof(path) - (size_t)n, "/%s",
-             is_real ? "lib/libdnas-cuda.so" : "libdnas-cuda-emulated.so");
-    setenv("DNAS_CUDA_LIBRARY", path, 1);
-}
 
 /* A net on the GPU, and its optimiser. */
 struct there {
@@ -467,9 +423,7 @@ GPU_TEST(test_little_memory)
 
 int main(int argc, char **argv)
 {
-    is_real = argc > 1 && strcmp(argv[1], "gpu") == 0;
-    choose_library();
-    dnas_gpu_open(&gpu, 0, &why);
+    gpu_begin(argc, argv);
     RUN(test_wsimclr);
     RUN(test_mimix_at_the_embedding);
     RUN(test_mimix_before_layer_2);
