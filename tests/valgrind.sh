@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.." || exit 99
 export BUILD VALGRIND_SECONDS
 command -v valgrind >/dev/null || { echo "valgrind: skipped, there is none"; exit 0; }
 [ $# -gt 0 ] || set -- opt idmap text rng stream stream_lies seq npy genomes windows mutate \
-    pairs excerpt tokenize bpe kmer_model weights threads svg ari matching
+    pairs tokenize bpe kmer_model weights threads svg ari matching
 out=$(mktemp -d "${TMPDIR:-/tmp}/dnas-valgrind.XXXXXX") || exit 99
 trap 'rm -rf "$out"' EXIT
 export out
