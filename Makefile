@@ -60,7 +60,9 @@ CUDA_LAST := $(lastword $(CUDA_ARCH))
 CUDA_LIB  := $(if $(CUDA_HAVE),$(if $(SANITIZE),,$(BUILD)/lib/libdnas-cuda.so))
 EMULATED_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/emulated/%.o) \
                 $(patsubst %.cpp,$(BUILD)/emulated/%.o,$(sort $(wildcard kernels/cuda/emulator/*.cpp)))
-EMULATED_LIB := $(if $(shell command -v $(lastword $(CXX)) 2>/dev/null),$(BUILD)/libdnas-cuda-emulated.so)
+# Its lanes are fibers, which the thread sanitizer does not know.
+EMULATED_LIB := $(if $(findstring thread,$(SANITIZE)),,$(if $(shell command -v $(lastword $(CXX)) \
+                  2>/dev/null),$(BUILD)/libdnas-cuda-emulated.so))
 
 CXX_FLAGS  = -std=c++17 -I. -Ikernels/cuda/emulator -fPIC -fvisibility=hidden -ffp-contract=off \
              $(filter-out -Wmissing-prototypes,$(WARN)) -Wno-unknown-pragmas -Wno-unused-function -Wno-pass-failed
