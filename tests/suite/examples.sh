@@ -11,6 +11,8 @@
 . tests/lib.sh
 
 given=$TMP/.given
+seconds=100 # that a command may take
+[ -z "${SANITIZE:-}" ] || seconds=1000
 use_given() {
     mkdir -p "$given"
     [ -e "$given/tokenizer.json" ] || {
@@ -48,7 +50,7 @@ runs() { # runs PAGE
     (cd work && use_given)
     while [ -e parts/run.$((n + 1)) ]; do
         n=$((n + 1))
-        (cd work && timeout 100 bash -e -o pipefail ../parts/run.$n >../out 2>../err </dev/null)
+        (cd work && timeout "$seconds" bash -e -o pipefail ../parts/run.$n >../out 2>../err </dev/null)
         got=$?
         [ $got = 0 ] || fail "$(basename "$page"): status $got: $(head -n 3 parts/run.$n): $(head -c 400 err)"
         [ ! -e parts/want.$n ] || cmp -s parts/want.$n out ||
