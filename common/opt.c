@@ -203,6 +203,7 @@ static void print_version(const struct dnas_tool *tool)
     dnas_gpu_describe(cuda, sizeof(cuda));
     printf("%s %s\n", tool->name, DNAS_VERSION);
     printf("stream format 1, cpu (%s), cuda: %s\n", dnas_isa_name(), cuda);
+    printf("on a GPU: networks of the kind bert; all else runs on the CPU\n");
 }
 
 static int set_int(const struct dnas_opt *o, const char *text)

@@ -236,6 +236,7 @@ test_which_device() {
     expect_same cuda.dnas got.dnas
     expect_ok dnas-embed -q -d cuda --version
     grep -q 'cuda: .*1 device$' "$TMP/out" || fail "--version: $(cat "$TMP/out")"
+    grep -q '^on a GPU: networks of the kind bert;' "$TMP/out" || fail "--version: $(cat "$TMP/out")"
 }
 
 # Models that no GPU runs.

@@ -23,11 +23,11 @@ for name in "$@"; do
     if "$BUILD/tests/fuzz/fuzz_$name" -max_total_time="$FUZZ_SECONDS" -timeout=10 -max_len=4096 \
         -rss_limit_mb="$FUZZ_MEMORY_MB" -malloc_limit_mb=$((FUZZ_MEMORY_MB / 2)) -use_value_profile=1 \
         -artifact_prefix="$dir/$name.found/" "$dir/$name" "$dir/$name.seeds" >"$dir/$name.log" 2>&1; then
-        echo "fuzz_$name: $(grep -E '^(Done|#[0-9]+.DONE)' "$dir/$name.log" | tr '\n' ' ')"
+        echo "fuzz_$name: $(grep -aE '^(Done|#[0-9]+.DONE)' "$dir/$name.log" | tr '\n' ' ')"
     else
         status=1
         echo "fuzz_$name failed: see $dir/$name.log and $dir/$name.found"
-        grep -vE '^#[0-9]' "$dir/$name.log" | tail -n 40
+        grep -avE '^#[0-9]' "$dir/$name.log" | tail -n 40
     fi
 done
 exit $status
