@@ -165,6 +165,14 @@ static void narrower(struct dnas_tensor *t, size_t *n)
         }
 }
 
+/* A vector as a matrix of one column. */
+static void deeper(struct dnas_tensor *t, size_t *n)
+{
+    (void)n;
+    t[2].n_dims = 2;
+    t[2].shape[1] = 1;
+}
+
 static void integers(struct dnas_tensor *t, size_t *n)
 {
     (void)n;
@@ -178,6 +186,7 @@ static void test_tensors_are_refused(void)
     golden_refused(misshapen, NULL, "does not have the shape that the config gives it");
     golden_refused(turned, NULL, "does not have the shape that the config gives it");
     golden_refused(narrower, NULL, "does not have the shape that the config gives it");
+    golden_refused(deeper, NULL, "does not have the shape that the config gives it");
     golden_refused(not_finite, NULL, "embeddings.LayerNorm.weight");
     golden_refused(integers, NULL, "embeddings.LayerNorm.weight");
 }
