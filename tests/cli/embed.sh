@@ -441,6 +441,11 @@ test_windows_count_by_their_letters() {
             for (i = 2; i < 98; i++) { d = $i - sum[i] / bp; if (!(d * d < 1e-12)) bad = 1 }
         }
         END { exit !(seen && !bad) }' || fail "another mean"
+    # That of a single window does not know its length.
+    dnas-tokenize -q -T tokenizer.json pieces.fa | dnas-view | awk -F '\t' -v OFS='\t' 'NR > 1 { $5 = 1 } { print }' >one.tsv
+    dnas-view --from-tsv one.tsv -o one.dnas
+    dnas-embed -q -m model one.dnas -o one.out && dnas-view one.out | cut -f 1-97 >got
+    dnas-view pieces.dnas | cut -f 1-97 | cmp - got || fail "the length of one window counts"
 }
 # Nucleotide Transformer's kind; 2-mers for words.
 test_another_network() {
