@@ -112,7 +112,7 @@ static void bench(size_t B, int n_rounds, double peak)
 
 int main(int argc, char **argv)
 {
-    int n_rounds = argc > 1 ? atoi(argv[1]) : 3;
+    int n_rounds = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 3;
     double peak = peak_cpu();
 
     printf("batch\trows_per_cpu_s\tshare_of_peak\n");

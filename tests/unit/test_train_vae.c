@@ -7,6 +7,7 @@
 
 #include "common/features.h"
 #include "common/rng.h"
+#include "common/text.h"
 #include "common/train_vae.h"
 #include "common/xmem.h"
 #include "kernels/kernels.h"
@@ -21,19 +22,20 @@ static char letters[N_ROWS][LENGTH + 1];
 /* Sequences of two compositions, and one of no 4-mer. */
 static const char *write_sequences(void)
 {
-    char *text = dnas_xzalloc(N_ROWS + 1, LENGTH + 32), *at = text;
+    struct dnas_text text = {0};
     struct dnas_rng rng;
+    const char *path;
 
     dnas_rng_init(&rng, 11, DNAS_RNG_TEST, 0, 0);
     for (int r = 0; r < N_ROWS; r++) {
         for (int i = 0; i < LENGTH; i++)
             letters[r][i] = (r % 2 ? "AACGT" : "ACCGT")[dnas_rng_below(&rng, 5)];
-        at += sprintf(at, ">s%d\n%s\n", r, letters[r]);
+        dnas_text_printf(&text, ">s%d\n%s\n", r, letters[r]);
     }
-    sprintf(at, ">gap\nNNNNNNNN\n");
-    at = (char *)file_text("two.fa", text);
-    free(text);
-    return at;
+    dnas_text_printf(&text, ">gap\nNNNNNNNN\n");
+    path = file_text("two.fa", text.data);
+    free(text.data);
+    return path;
 }
 
 static struct dnas_kmer_model *train(const char *path, const struct dnas_train_vae *t,
