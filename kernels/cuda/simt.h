@@ -28,7 +28,7 @@ struct bf16 {
 #define SIMT_LAUNCH(name, kernel, n_blocks, n_threads, shared_bytes, stream, ...)                  \
     (kernel)<<<(unsigned)(n_blocks), (unsigned)(n_threads), shared_bytes, stream>>>(__VA_ARGS__)
 
-extern __shared__ __align__(128) unsigned char simt_shared[];
+extern __shared__ __align__(1024) unsigned char simt_shared[];
 
 DEVICE unsigned char *shared_memory(void)
 {
@@ -67,6 +67,10 @@ DEVICE float shuffle_xor(float x, unsigned mask)
     return __shfl_xor_sync(~0u, x, (int)mask);
 }
 DEVICE double shuffle_xor(double x, unsigned mask)
+{
+    return __shfl_xor_sync(~0u, x, (int)mask);
+}
+DEVICE uint32_t shuffle_xor(uint32_t x, unsigned mask)
 {
     return __shfl_xor_sync(~0u, x, (int)mask);
 }
@@ -205,6 +209,10 @@ DEVICE float shuffle_xor(float x, unsigned mask)
     return emulated_shuffle(x, thread_index() % 32 ^ mask);
 }
 DEVICE double shuffle_xor(double x, unsigned mask)
+{
+    return emulated_shuffle(x, thread_index() % 32 ^ mask);
+}
+DEVICE uint32_t shuffle_xor(uint32_t x, unsigned mask)
 {
     return emulated_shuffle(x, thread_index() % 32 ^ mask);
 }

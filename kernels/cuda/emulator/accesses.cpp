@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/cuda/emulator/groups.h"
 #include "kernels/cuda/emulator/lanes.h"
 
 namespace emulator
@@ -125,6 +126,8 @@ void access(const void *p, size_t bytes, bool writes)
                   here.shared_bytes);
         if (bytes < 4)
             return;
+        if (writes)
+            groups_written(from, bytes);
         for (size_t k = 0; k < bytes; k += 4)
             if (writes)
                 write_word(&words[(from + k) / 4], from + k);
@@ -156,6 +159,25 @@ void access_arrived(const void *p, size_t bytes)
     for (size_t k = 0; k < bytes; k += 4)
         words[(from + k) / 4].queued = 0;
     access(p, bytes, true);
+}
+
+void access_load_queued(const void *p, size_t bytes)
+{
+    size_t from = (size_t)((const unsigned char *)p - here.shared);
+
+    for (size_t k = 0; k < bytes; k += 4)
+        words[(from + k) / 4].queued = now + 1;
+}
+
+void access_load_arrived(const void *p, size_t bytes)
+{
+    size_t from = (size_t)((const unsigned char *)p - here.shared);
+
+    for (size_t k = 0; k < bytes; k += 4) {
+        word *w = &words[(from + k) / 4];
+
+        w->queued = w->written = w->read = 0;
+    }
 }
 
 } // namespace emulator

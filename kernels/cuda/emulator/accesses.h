@@ -25,6 +25,10 @@ void access(const void *p, size_t bytes, bool writes);
 /* An asynchronous copy is queued, or arrives. */
 void access_queued(const void *p, size_t bytes);
 void access_arrived(const void *p, size_t bytes);
+/* The same for a load of the device's own, whose order the kernel keeps by barriers in shared
+ * memory: what was touched before it began is forgotten. */
+void access_load_queued(const void *p, size_t bytes);
+void access_load_arrived(const void *p, size_t bytes);
 
 } // namespace emulator
 

@@ -20,11 +20,14 @@
 #include <functional>
 #include <tuple>
 
+#include "kernels/cuda/emulator/tensor_map.h"
+
 #define __global__
 #define __device__
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __restrict__ __restrict
 
 enum cudaError_t {
@@ -125,6 +128,13 @@ template <class T> cudaError_t cudaFuncSetAttribute(T *kernel, cudaFuncAttribute
 {
     return emulated_set_shared((const void *)kernel, value);
 }
+
+/* Of the driver there is cuTensorMapEncodeTiled. */
+enum cudaDriverEntryPointQueryResult { cudaDriverEntryPointSuccess = 0 };
+enum { cudaEnableDefault = 0 };
+cudaError_t cudaGetDriverEntryPointByVersion(const char *symbol, void **function, unsigned version,
+                                             unsigned long long flags,
+                                             cudaDriverEntryPointQueryResult *result);
 
 /* Puts work into a stream. */
 void emulated_queue(cudaStream_t s, std::function<void()> work);

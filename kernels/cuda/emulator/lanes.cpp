@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "kernels/cuda/emulator/accesses.h"
+#include "kernels/cuda/emulator/groups.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -34,7 +35,7 @@ namespace
 constexpr size_t stack_bytes = 256 << 10;
 constexpr unsigned max_threads = 1024;
 
-enum state { READY, AT_WARP, AT_BLOCK, ENDED };
+enum state { READY, AT_WARP, AT_BLOCK, ASLEEP, AT_TURN, ENDED };
 
 struct copy {
     void *to;
@@ -54,6 +55,8 @@ struct fiber {
 struct lane {
     fiber f;
     enum state state;
+    const void *awaited; /* ASLEEP: until woken by what wakes these */
+    const char *why;
     std::vector<copy> copies;
     std::vector<size_t> groups; /* copies in each that was committed */
     size_t n_open;              /* in the one that was not */
@@ -69,7 +72,7 @@ lane lanes[max_threads];
 warp warps[max_threads / 32];
 fiber scheduler;
 const std::function<void()> *body;
-bool copies_at_once;
+bool copies_at_once, loads_come_first;
 char complaint[400];
 const char *kernel_name;
 
@@ -117,6 +120,7 @@ void run_lane(void)
 
         if (!l->copies.empty())
             fault("thread %u ended with copies that it did not wait for", here.thread);
+        groups_lane_ends();
         l->state = ENDED;
         switch_fiber(&l->f, &scheduler);
     }
@@ -182,7 +186,7 @@ bool run_warp(unsigned w)
             return false;
         l = (unsigned)-1; /* from the first lane again */
     }
-    if (count(w, AT_WARP) > 0) {
+    if (count(w, AT_WARP) > 0 && count(w, ASLEEP) + count(w, AT_TURN) == 0) {
         snprintf(complaint, sizeof(complaint),
                  "%s: block %u: warp %u: %u lanes wait for the others of their warp, of which %u "
                  "stand at a barrier and %u have ended",
@@ -193,18 +197,60 @@ bool run_warp(unsigned w)
     return true;
 }
 
+/* Lanes that gave their turn to the others have it again; whether there were any. */
+bool turns_come(unsigned n_warps)
+{
+    bool any = false;
+
+    for (unsigned t = 0; t < 32 * n_warps; t++)
+        if (lanes[t].state == AT_TURN) {
+            lanes[t].state = READY;
+            any = true;
+        }
+    return any;
+}
+
+bool can_run(unsigned n_warps)
+{
+    for (unsigned t = 0; t < 32 * n_warps; t++)
+        if (lanes[t].state == READY)
+            return true;
+    return false;
+}
+
+/* When no lane can go on but by what a GPU does in its own time; whether there was such a thing.
+ * A load may come before lanes that stood back go on, and after. */
+bool time_passes(unsigned n_warps)
+{
+    return loads_come_first ? groups_load_arrives() || turns_come(n_warps)
+                            : turns_come(n_warps) || groups_load_arrives();
+}
+
 bool run_block(unsigned n_warps, unsigned turn)
 {
     for (;; turn++) {
-        unsigned n_waiting = 0, n_ended = 0;
+        unsigned n_waiting = 0, n_ended = 0, n_asleep = 0, sleeper = 0;
 
         /* Now the first warp is ahead of the others, now the last. */
         for (unsigned k = 0; k < n_warps; k++)
             if (!run_warp(turn % 2 ? n_warps - 1 - k : k))
                 return false;
-        for (unsigned w = 0; w < n_warps; w++) {
-            n_waiting += count(w, AT_BLOCK);
-            n_ended += count(w, ENDED);
+        if (can_run(n_warps) || time_passes(n_warps)) {
+            if (complaint[0])
+                return false;
+            continue;
+        }
+        for (unsigned t = 0; t < 32 * n_warps; t++) {
+            n_waiting += lanes[t].state == AT_BLOCK;
+            n_ended += lanes[t].state == ENDED;
+            if (lanes[t].state == ASLEEP && n_asleep++ == 0)
+                sleeper = t;
+        }
+        if (n_asleep > 0) {
+            snprintf(complaint, sizeof(complaint),
+                     "%s: block %u: %u threads wait for what never comes, thread %u for %s",
+                     kernel_name, here.block, n_asleep, sleeper, lanes[sleeper].why);
+            return false;
         }
         if (n_waiting == 0)
             return true;
@@ -217,6 +263,7 @@ bool run_block(unsigned n_warps, unsigned turn)
         for (unsigned t = 0; t < 32 * n_warps; t++)
             lanes[t].state = READY;
         accesses_block_barrier();
+        groups_block_barrier();
     }
 }
 
@@ -224,13 +271,30 @@ bool run_block(unsigned n_warps, unsigned turn)
 
 place here;
 
+static void complain(const char *format, va_list args)
+{
+    int n = snprintf(complaint, sizeof(complaint), "%s: block %u: ", kernel_name, here.block);
+
+    vsnprintf(complaint + n, sizeof(complaint) - (size_t)n, format, args);
+}
+
+void block_fault(const char *format, ...)
+{
+    va_list args;
+
+    if (complaint[0])
+        return;
+    va_start(args, format);
+    complain(format, args);
+    va_end(args);
+}
+
 void fault(const char *format, ...)
 {
     va_list args;
-    int n = snprintf(complaint, sizeof(complaint), "%s: block %u: ", kernel_name, here.block);
 
     va_start(args, format);
-    vsnprintf(complaint + n, sizeof(complaint) - (size_t)n, format, args);
+    complain(format, args);
     va_end(args);
     switch_fiber(&lanes[here.thread].f, &scheduler);
     abort(); /* no fiber of a faulty launch runs again */
@@ -243,7 +307,7 @@ const char *run_blocks(const char *name, size_t n_blocks, size_t n_threads, size
     const size_t guard = 256;
     unsigned n_warps = (unsigned)n_threads / 32;
     unsigned char *shared =
-        (unsigned char *)aligned_alloc(128, (shared_bytes + guard + 127) / 128 * 128);
+        (unsigned char *)aligned_alloc(1024, (shared_bytes + guard + 1023) / 1024 * 1024);
 
     if (!shared)
         abort();
@@ -263,6 +327,7 @@ const char *run_blocks(const char *name, size_t n_blocks, size_t n_threads, size
     for (size_t b = 0; b < n_blocks && !complaint[0]; b++) {
         here.block = (unsigned)(n_launches % 2 ? b : n_blocks - 1 - b);
         copies_at_once = (b + n_launches) % 2 == 0;
+        loads_come_first = (b + n_launches) / 2 % 2 == 0;
         memset(shared, 0xFF, shared_bytes);
         memset(warps, 0, sizeof(warps));
         for (unsigned t = 0; t < n_threads; t++) {
@@ -275,7 +340,9 @@ const char *run_blocks(const char *name, size_t n_blocks, size_t n_threads, size
         __asan_poison_memory_region(shared + shared_bytes, guard);
 #endif
         accesses_block_begins((b + n_launches) % 4 == 0);
-        run_block(n_warps, here.block);
+        groups_block_begins(copies_at_once, (b + n_launches) % 3 == 0);
+        if (run_block(n_warps, here.block))
+            groups_block_ends();
         accesses_end();
 #if defined(__SANITIZE_ADDRESS__)
         __asan_unpoison_memory_region(shared + shared_bytes, guard);
@@ -297,6 +364,29 @@ const char *run_blocks(const char *name, size_t n_blocks, size_t n_threads, size
 void block_barrier(void)
 {
     lanes[here.thread].state = AT_BLOCK;
+    give_way();
+}
+
+void sleep_until_woken(const void *awaited, const char *why)
+{
+    lane *l = &lanes[here.thread];
+
+    l->awaited = awaited;
+    l->why = why;
+    l->state = ASLEEP;
+    give_way();
+}
+
+void wake(const void *awaited)
+{
+    for (unsigned t = 0; t < here.n_threads; t++)
+        if (lanes[t].state == ASLEEP && lanes[t].awaited == awaited)
+            lanes[t].state = READY;
+}
+
+void stand_back(void)
+{
+    lanes[here.thread].state = AT_TURN;
     give_way();
 }
 
@@ -325,7 +415,7 @@ void check_aligned(const void *p, size_t bytes)
         fault("thread %u: an access of %zu bytes at %p", here.thread, bytes, p);
 }
 
-static void check_shared(const void *p, size_t bytes)
+void check_shared(const void *p, size_t bytes)
 {
     const unsigned char *at = (const unsigned char *)p;
 
@@ -333,6 +423,15 @@ static void check_shared(const void *p, size_t bytes)
     if (at < here.shared || at + bytes > here.shared + here.shared_bytes)
         fault("thread %u: byte %td of %zu of shared memory", here.thread, at - here.shared,
               here.shared_bytes);
+}
+
+double bf16_value(uint32_t bits)
+{
+    float x;
+
+    bits <<= 16;
+    memcpy(&x, &bits, sizeof(x));
+    return (double)x;
 }
 
 static void carry_out(copy *c)
@@ -411,15 +510,6 @@ struct product {
     uint32_t b[2];
 };
 
-double bf16(uint32_t bits)
-{
-    float x;
-
-    bits <<= 16;
-    memcpy(&x, &bits, sizeof(x));
-    return (double)x;
-}
-
 /* PTX ISA, "Matrix Fragments for mma.m16n8k16": lane l has rows l / 4 and l / 4 + 8 of a, columns
  * 2 (l % 4) and the next, and 8 more; column l / 4 of b. */
 void multiply_all(void *const each[32])
@@ -433,10 +523,10 @@ void multiply_all(void *const each[32])
         for (unsigned k = 0; k < 4; k++)
             for (unsigned half = 0; half < 2; half++)
                 a[g + 8 * (k & 1)][2 * t + half + 8 * (k >> 1)] =
-                    bf16(p->a[k] >> (16 * half) & 0xFFFF);
+                    bf16_value(p->a[k] >> (16 * half) & 0xFFFF);
         for (unsigned k = 0; k < 2; k++)
             for (unsigned half = 0; half < 2; half++)
-                b[2 * t + half + 8 * k][g] = bf16(p->b[k] >> (16 * half) & 0xFFFF);
+                b[2 * t + half + 8 * k][g] = bf16_value(p->b[k] >> (16 * half) & 0xFFFF);
     }
     for (unsigned i = 0; i < 16; i++)
         for (unsigned k = 0; k < 16; k++)

@@ -49,6 +49,19 @@ bool any(bool value);
 void warp_barrier(void);
 /* Faults where p is not at a multiple of `bytes`. */
 void check_aligned(const void *p, size_t bytes);
+/* The same, and where it is not in shared memory. */
+void check_shared(const void *p, size_t bytes);
+
+/* ---- for what else the emulator plays (groups.cpp) ---- */
+
+/* The lane sleeps until a wake with the same address; why: for what, should that never come. */
+void sleep_until_woken(const void *awaited, const char *why);
+void wake(const void *awaited);
+/* The lane lets all others go on as far as they can. */
+void stand_back(void);
+/* fault where no lane runs. */
+void block_fault(const char *format, ...) __attribute__((format(__printf__, 1, 2)));
+double bf16_value(uint32_t bits);
 
 } // namespace emulator
 

@@ -429,6 +429,46 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
     return cudaSuccess;
 }
 
+/* What the documentation of cuTensorMapEncodeTiled asks for, of two dimensions of bf16. */
+static CUresult encode_tiled(CUtensorMap *map, CUtensorMapDataType type, cuuint32_t rank,
+                             void *base, const cuuint64_t *sizes, const cuuint64_t *pitches,
+                             const cuuint32_t *box, const cuuint32_t *steps, CUtensorMapInterleave,
+                             CUtensorMapSwizzle swizzle, CUtensorMapL2promotion,
+                             CUtensorMapFloatOOBfill)
+{
+    emulated_map m = {EMULATED_MAP_MARK,
+                      (const unsigned char *)base,
+                      sizes[0],
+                      sizes[1],
+                      pitches[0],
+                      box[0],
+                      box[1],
+                      swizzle == CU_TENSOR_MAP_SWIZZLE_128B};
+
+    if (type != CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 || rank != 2 || (uintptr_t)base % 16 != 0 ||
+        m.columns == 0 || m.columns > (uint64_t)1 << 32 || m.rows == 0 ||
+        m.rows > (uint64_t)1 << 32 || m.pitch_bytes % 16 != 0 ||
+        m.pitch_bytes >= (uint64_t)1 << 40 || m.pitch_bytes < 2 * m.columns || box[0] == 0 ||
+        box[0] > 256 || box[1] == 0 || box[1] > 256 || box[0] * 2 % 16 != 0 ||
+        (m.swizzled && box[0] * 2 > 128) || steps[0] != 1 || steps[1] != 1 ||
+        (uintptr_t)map % 64 != 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    static_assert(sizeof(m) <= sizeof(*map), "there is room");
+    memcpy((void *)map, &m, sizeof(m));
+    return CUDA_SUCCESS;
+}
+
+cudaError_t cudaGetDriverEntryPointByVersion(const char *symbol, void **function, unsigned,
+                                             unsigned long long,
+                                             cudaDriverEntryPointQueryResult *result)
+{
+    if (strcmp(symbol, "cuTensorMapEncodeTiled") != 0)
+        return fail(cudaErrorInvalidValue);
+    *function = (void *)encode_tiled;
+    *result = cudaDriverEntryPointSuccess;
+    return cudaSuccess;
+}
+
 cudaError_t emulated_set_shared(const void *kernel, int bytes)
 {
     if (bytes < 0 || bytes > 227 << 10)
