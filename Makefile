@@ -68,9 +68,11 @@ CXX_FLAGS  = -std=c++17 -I. -Ikernels/cuda/emulator -fPIC -fvisibility=hidden -f
              $(filter-out -Wmissing-prototypes,$(WARN)) -Wno-unknown-pragmas -Wno-unused-function -Wno-pass-failed
 NVCC_FLAGS = -std=c++17 -O3 -lineinfo -I. -cudart static -Xptxas -v,-warn-spills \
              -Xcompiler -fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-Wall,-Wextra \
-             $(if $(WERROR),-Werror all-warnings) \
-             $(foreach a,$(CUDA_ARCH),-gencode=arch=compute_$(a)$(comma)code=sm_$(a)) \
+             $(if $(WERROR),-Werror all-warnings)
+NVCC_ARCH  = $(foreach a,$(CUDA_ARCH),-gencode=arch=compute_$(a)$(comma)code=sm_$(a)) \
              -gencode=arch=compute_$(CUDA_LAST)$(comma)code=compute_$(CUDA_LAST)
+# Kernels that only GPUs of compute capability 9.0 can run.
+NVCC_SM90  = -gencode=arch=compute_90a,code=sm_90a
 
 # Kernels on vectors are compiled for three instruction sets; one is chosen at run time.
 VECTOR_SRC := $(shell grep -l 'include "kernels/cpu/simd.h"' kernels/cpu/*.c)
@@ -146,8 +148,8 @@ $(BUILD)/flags: FORCE
 		echo '$(CC) $(BASE) $(SAN) $(CFLAGS) $(LDFLAGS) $(MPI_LIBS)' > $@
 $(BUILD)/flags-cuda: FORCE
 	@mkdir -p $(BUILD)
-	@echo '$(NVCC) $(NVCC_FLAGS) $(CXX) $(CXX_FLAGS) $(SAN) $(CFLAGS)' | cmp -s - $@ || \
-		echo '$(NVCC) $(NVCC_FLAGS) $(CXX) $(CXX_FLAGS) $(SAN) $(CFLAGS)' > $@
+	@echo '$(NVCC) $(NVCC_FLAGS) $(NVCC_ARCH) $(CXX) $(CXX_FLAGS) $(SAN) $(CFLAGS)' | cmp -s - $@ || \
+		echo '$(NVCC) $(NVCC_FLAGS) $(NVCC_ARCH) $(CXX) $(CXX_FLAGS) $(SAN) $(CFLAGS)' > $@
 .PHONY: FORCE
 
 $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
@@ -188,7 +190,7 @@ $(FUZZERS): %: %.o $(BUILD)/tests/fuzz/$(FUZZ_MAIN).o $(BUILD)/libdnas.a
 # What ptxas says of each kernel (registers, spills) is kept for a test.
 $(BUILD)/cuda/%.o: %.cu $(BUILD)/flags-cuda
 	@mkdir -p $(@D)
-	$(call say,NVCC)$(NVCC) $(NVCC_FLAGS) -MMD -MP -c -o $@ $< >$(@:.o=.log) 2>&1 || \
+	$(call say,NVCC)$(NVCC) $(NVCC_FLAGS) $(if $(filter %_sm90.cu,$<),$(NVCC_SM90),$(NVCC_ARCH)) -MMD -MP -c -o $@ $< >$(@:.o=.log) 2>&1 || \
 		{ cat $(@:.o=.log) >&2; exit 1; }
 	@grep -i warning $(@:.o=.log) >&2 || true
 

@@ -223,8 +223,7 @@ static void feed_forward(const struct bert_packed *b, size_t l, const struct scr
         size_t n = T - from < FEED_ROWS ? T - from : FEED_ROWS;
         char *x = to->x + from * C * type_size(type);
 
-        api->linear_fwd(d, to->wide, x, y->gated_w, NULL, NULL, n, 2 * F, C, type);
-        api->geglu_fwd(d, to->gated, to->wide, n, F, type);
+        api->linear_geglu_fwd(d, to->gated, to->wide, x, y->gated_w, n, F, C, type);
         api->linear_fwd(d, x, to->gated, y->down_w, y->down_b, x, n, C, F, type);
     }
     api->layernorm_fwd(d, to->x, NULL, NULL, to->x, y->norm2_w, y->norm2_b, T, C,

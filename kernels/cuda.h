@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Changes whenever the table does: a library of another build is refused. */
-#define DNAS_CUDA_ABI 1
+#define DNAS_CUDA_ABI 2
 
 struct dnas_cuda;      /* an opened device, with its queue */
 struct dnas_cuda_pack; /* where each sequence of a batch lies */
@@ -48,7 +48,9 @@ struct dnas_cuda_info {
 
 struct dnas_cuda_api {
     uint32_t abi, size_bytes; /* DNAS_CUDA_ABI, sizeof(struct dnas_cuda_api) */
-    const char *build;        /* "CUDA 13.0, sm_80 sm_90 compute_90"; "emulated" */
+    /* "CUDA 13.0, sm_80 sm_90 sm_90a compute_90"; "emulated"; and ", DNAS_CUDA_KERNELS=sm90" where
+     * that is set: kernels for compute capability 9.0 instead of those for all, if they fit. */
+    const char *build;
 
     /* ---- devices ---- */
 
@@ -217,6 +219,15 @@ struct dnas_cuda_api {
                        uint16_t *narrow, size_t n, const struct dnas_adamw *s);
     /* *out (on the device) = the sum of x^2 in double, x  f32 [n], in an order that n fixes. */
     void (*sum_squares)(struct dnas_cuda *d, double *out, const float *x, size_t n);
+
+    /* ---- forward, of ABI 2 ---- */
+
+    /* out = geglu_fwd(linear_fwd(x, w)), where nobody wants what lies between.  wide is room for
+     * that, used or not.  A row's bits depend on that row alone.
+     *   out  [T,F]      wide  [T,2F]      x  [T,I]      w  [2F,I] of `type`
+     * F and I are multiples of 8. */
+    void (*linear_geglu_fwd)(struct dnas_cuda *d, void *out, void *wide, const void *x,
+                             const void *w, size_t T, size_t F, size_t I, enum dnas_cuda_type type);
 };
 
 /* The one symbol of the library. */

@@ -4,30 +4,16 @@
  * Contract: kernels/cuda.h.
  *
  * A block has 128 queries of a head; blocks of 64 keys and values come by asynchronous copies
- * in two stages.  The softmax runs along (Milakov and Gimelshein 2018; Dao et al. 2022), all in
- * log2; a warp's probabilities, rounded, are the left operand of its second product as
- * they stand, so they never leave its registers.
- *
- * Keys that the tile's own rows see come first: each row then has a finite largest score from
- * the first block on, and one near its final value.  For blocks wholly to one side the bias
- * is a term of the column, shared by all rows, and one of the row, which joins the largest
- * score: the elements cost one fused product and sum.
+ * in two stages.  A warp's probabilities (attention_fwd.cuh), rounded, are the left operand of
+ * its second product as they stand, so they never leave its registers.
  */
-#include "kernels/cuda/attention_tile.cuh"
-#include "kernels/cuda/pack.cuh"
-
-#define LOG2_E 1.44269504088896341f
+#include "kernels/cuda/attention_fwd.cuh"
 
 /* What a warp holds of its rows: 16 MT, by D. */
 template <int D, int MT> struct rows {
     uint32_t q[MT][D / 16][4];
     float out[MT][D / 8][4];
     float top[MT][2], sum[MT][2]; /* of rows lane / 4 and that + 8; sum: of this lane's columns */
-};
-
-struct side {
-    bool meets; /* the block has keys on both sides of some row, or too near to tell */
-    float sign; /* else: 1 for keys to the left, -1 to the right */
 };
 
 template <int D, int MT>
@@ -55,74 +41,6 @@ DEVICE void scores(float s[MT][BLOCK_KEYS / 8][4], const uint32_t q[MT][D / 16][
         }
 }
 
-/* Scales and biases the scores of 16 rows, `row` being this lane's first, against keys from
- * `key` on; those from `length` on become -inf.  What is left to add to whole rows: rest. */
-DEVICE void bias(float s[BLOCK_KEYS / 8][4], float rest[2], struct side side, int row, int key,
-                 int length, float scale, float slope)
-{
-    int t = (int)lane_index() % 4;
-
-    rest[0] = rest[1] = 0;
-    if (side.meets) {
-#pragma unroll
-        for (int j = 0; j < BLOCK_KEYS / 8; j++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                int distance = row + 8 * (e / 2) - (key + 8 * j + 2 * t + e % 2);
-
-                s[j][e] = s[j][e] * scale - slope * fabsf((float)distance);
-            }
-    } else {
-        float step = side.sign * slope;
-
-        rest[0] = -step * (float)(row - key);
-        rest[1] = -step * (float)(row + 8 - key);
-#pragma unroll
-        for (int j = 0; j < BLOCK_KEYS / 8; j++)
-#pragma unroll
-            for (int e = 0; e < 4; e++)
-                s[j][e] = s[j][e] * scale + step * (float)(8 * j + 2 * t + e % 2);
-    }
-    if (key + BLOCK_KEYS > length)
-#pragma unroll
-        for (int j = 0; j < BLOCK_KEYS / 8; j++)
-#pragma unroll
-            for (int e = 0; e < 4; e++)
-                if (key + 8 * j + 2 * t + e % 2 >= length)
-                    s[j][e] = -INFINITY;
-}
-
-/* Scores become probabilities against the largest so far; what was summed follows it. */
-template <int D>
-DEVICE void soften(float s[BLOCK_KEYS / 8][4], float out[D / 8][4], float top[2], float sum[2],
-                   const float rest[2])
-{
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-        float most = -INFINITY, shift, less, part = 0;
-
-#pragma unroll
-        for (int j = 0; j < BLOCK_KEYS / 8; j++)
-            most = fmaxf(most, fmaxf(s[j][2 * r], s[j][2 * r + 1]));
-        most = fmaxf(top[r], quad_max(most) + rest[r]);
-        less = exp2_fast(top[r] - most);
-        top[r] = most;
-        shift = most - rest[r];
-#pragma unroll
-        for (int j = 0; j < BLOCK_KEYS / 8; j++) {
-            s[j][2 * r] = exp2_fast(s[j][2 * r] - shift);
-            s[j][2 * r + 1] = exp2_fast(s[j][2 * r + 1] - shift);
-            part += s[j][2 * r] + s[j][2 * r + 1];
-        }
-        sum[r] = sum[r] * less + part;
-#pragma unroll
-        for (int j = 0; j < D / 8; j++) {
-            out[j][2 * r] *= less;
-            out[j][2 * r + 1] *= less;
-        }
-    }
-}
-
 template <int D, int MT>
 DEVICE void add_values(float out[MT][D / 8][4], const float p[MT][BLOCK_KEYS / 8][4], bf16 *values)
 {
@@ -145,35 +63,6 @@ DEVICE void add_values(float out[MT][D / 8][4], const float p[MT][BLOCK_KEYS / 8
             }
         }
     }
-}
-
-/* Blocks of keys of a tile, in the order in which they are taken: those that hold the tile's own
- * rows, then to the left, then to the right. */
-struct order {
-    int n, n_own, n_left, first_own, last_own;
-};
-
-DEVICE struct order order_of(const struct tile *t, const uint2 *range)
-{
-    struct order o;
-    int last = ((int)t->length - 1) / BLOCK_KEYS;
-    int from = range ? (int)range->x : 0, to = range ? (int)range->y : last;
-
-    o.first_own = (int)t->row / BLOCK_KEYS;
-    o.last_own = ((int)t->row + TILE_ROWS - 1) / BLOCK_KEYS;
-    o.last_own = o.last_own < last ? o.last_own : last;
-    o.n_own = o.last_own - o.first_own + 1;
-    o.n_left = o.first_own - from;
-    o.n = to - from + 1;
-    return o;
-}
-
-DEVICE int block_number(const struct order *o, int i)
-{
-    if (i < o->n_own)
-        return o->first_own + i;
-    i -= o->n_own;
-    return i < o->n_left ? o->first_own - 1 - i : o->last_own + 1 + i - o->n_left;
 }
 
 template <int D, int MT, int WARPS, int BLOCKS>
@@ -229,14 +118,15 @@ __global__ static void __launch_bounds__(32 * WARPS, BLOCKS)
         if (works) {
             const int stage = i % 2, key = block_number(&o, i) * BLOCK_KEYS;
             const struct side side = {i < o.n_own, i < o.n_own + o.n_left ? 1.0f : -1.0f};
-            float s[MT][BLOCK_KEYS / 8][4], rest[2];
+            float s[MT][BLOCK_KEYS / 8][4], rest[2], less[2];
 
             scores<D, MT>(s, r.q, keys + stage * size);
 #pragma unroll
             for (int a = 0; a < MT; a++) {
                 bias(s[a], rest, side, (int)(t.row + first + 16 * (unsigned)a + lane_index() / 4),
                      key, (int)t.length, scale, slope);
-                soften<D>(s[a], r.out[a], r.top[a], r.sum[a], rest);
+                soften(s[a], less, r.top[a], r.sum[a], rest);
+                lessen<D>(r.out[a], less);
             }
             add_values<D, MT>(r.out, s, values + stage * size);
         }

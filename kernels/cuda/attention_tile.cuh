@@ -80,5 +80,25 @@ DEVICE float quad_max(float x)
     x = fmaxf(x, shuffle_xor(x, 1));
     return fmaxf(x, shuffle_xor(x, 2));
 }
+/* Four words of each lane of four, turned: word k becomes lane k's, at this lane's place. */
+DEVICE void quad_turn(uint32_t v[4])
+{
+    const bool odd = lane_index() & 1, high = lane_index() & 2;
+
+#pragma unroll
+    for (int k = 0; k < 4; k += 2) {
+        const uint32_t got = shuffle_xor(odd ? v[k] : v[k + 1], 1);
+
+        v[k] = odd ? got : v[k];
+        v[k + 1] = odd ? v[k + 1] : got;
+    }
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+        const uint32_t got = shuffle_xor(high ? v[k] : v[k + 2], 2);
+
+        v[k] = high ? got : v[k];
+        v[k + 2] = high ? v[k + 2] : got;
+    }
+}
 
 #endif

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "kernels/cuda/product.cuh"
+#include "kernels/cuda/tensor_map.cuh"
 
 struct dnas_cuda_mark {
     cudaEvent_t event;
@@ -78,6 +79,13 @@ int dnas_cuda_count(char *why, size_t room)
     return -1;
 }
 
+bool dnas_cuda_sm90_wanted(void)
+{
+    const char *wanted = getenv("DNAS_CUDA_KERNELS");
+
+    return wanted && strcmp(wanted, "sm90") == 0;
+}
+
 struct dnas_cuda *dnas_cuda_open(int i, char *why, size_t room)
 {
     struct dnas_cuda *d;
@@ -105,6 +113,10 @@ struct dnas_cuda *dnas_cuda_open(int i, char *why, size_t room)
                   p.minor);
         goto fail;
     }
+    d->n_processors = p.multiProcessorCount;
+    d->sm90 = dnas_cuda_sm90_wanted() && p.major == 9 && p.minor == 0;
+    if (d->sm90 && !dnas_cuda_tensor_maps_new(d))
+        goto fail;
     if (CUDA_CHECK(d, cudaStreamCreateWithFlags(&d->queue, cudaStreamNonBlocking)) &&
         dnas_cuda_products_new(d))
         return d;

@@ -17,11 +17,13 @@
 struct dnas_cuda_products; /* product.cuh */
 
 struct dnas_cuda {
-    int index;
+    int index, n_processors;
     cudaStream_t queue;
     struct dnas_cuda_products *products;
     void *scratch; /* training.cuh */
     size_t scratch_bytes;
+    bool sm90;      /* kernels for compute capability 9.0 are asked for, and fit */
+    void *encode;   /* what makes maps for them (tensor_map.cuh) */
     bool wait_each; /* DNAS_CUDA_SYNC=1: wait after each launch, which tells whose an error is */
     char error[512];
 };
@@ -75,6 +77,9 @@ void dnas_cuda_layernorm_fwd(struct dnas_cuda *d, void *out, float *mean, float 
                              size_t C, float eps, enum dnas_cuda_type type);
 void dnas_cuda_geglu_fwd(struct dnas_cuda *d, void *out, const void *x, size_t T, size_t F,
                          enum dnas_cuda_type type);
+void dnas_cuda_linear_geglu_fwd(struct dnas_cuda *d, void *out, void *wide, const void *x,
+                                const void *w, size_t T, size_t F, size_t I,
+                                enum dnas_cuda_type type);
 void dnas_cuda_attention_fwd(struct dnas_cuda *d, void *out, float *lse, const void *qkv,
                              struct dnas_cuda_pack *p, int skip, enum dnas_cuda_type type);
 void dnas_cuda_meanpool_fwd(struct dnas_cuda *d, double *out, const void *x,
@@ -85,6 +90,9 @@ struct dnas_cuda_pack *dnas_cuda_pack_new(struct dnas_cuda *d, size_t max_T, siz
 void dnas_cuda_pack_free(struct dnas_cuda *d, struct dnas_cuda_pack *p);
 void dnas_cuda_pack_set(struct dnas_cuda *d, struct dnas_cuda_pack *p, const uint32_t *offset,
                         size_t B);
+
+/* Whether DNAS_CUDA_KERNELS asks for the kernels *_sm90.cu: their speed is not known yet. */
+bool dnas_cuda_sm90_wanted(void);
 
 /* ---- devices, memory and marks (device.cu) ---- */
 

@@ -132,7 +132,10 @@ void dnas_cuda_attention_fwd(struct dnas_cuda *d, void *out, float *lse, const v
         dnas_cuda_pack_bound(d, p, qkv, type);
     if (d->error[0])
         return;
-    if (type == DNAS_CUDA_BF16)
+    if (type == DNAS_CUDA_BF16 && d->sm90 && p->D == 64)
+        dnas_cuda_attention_sm90(d, (bf16 *)out, lse, (const bf16 *)qkv, p,
+                                 skip ? p->ranges : nullptr);
+    else if (type == DNAS_CUDA_BF16)
         dnas_cuda_attention_bf16(d, (bf16 *)out, lse, (const bf16 *)qkv, p,
                                  skip ? p->ranges : nullptr);
     else

@@ -43,6 +43,9 @@ void dnas_cuda_pack_bound(struct dnas_cuda *d, struct dnas_cuda_pack *p, const v
 /* The attention of one type; ranges NULL: all keys. */
 void dnas_cuda_attention_bf16(struct dnas_cuda *d, bf16 *out, float *lse, const bf16 *qkv,
                               const struct dnas_cuda_pack *p, const uint2 *ranges);
+/* The same for D 64 on GPUs of compute capability 9.0 (attention_sm90.cu). */
+void dnas_cuda_attention_sm90(struct dnas_cuda *d, bf16 *out, float *lse, const bf16 *qkv,
+                              const struct dnas_cuda_pack *p, const uint2 *ranges);
 void dnas_cuda_attention_f32(struct dnas_cuda *d, float *out, float *lse, const float *qkv,
                              const struct dnas_cuda_pack *p, const uint2 *ranges);
 

@@ -8,12 +8,13 @@
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
 #define BUILD                                                                                      \
-    "CUDA " TEXT(__CUDACC_VER_MAJOR__) "." TEXT(__CUDACC_VER_MINOR__) ", sm_80 sm_90 compute_90"
+    "CUDA " TEXT(__CUDACC_VER_MAJOR__) "." TEXT(                                                   \
+        __CUDACC_VER_MINOR__) ", sm_80 sm_90 sm_90a compute_90"
 #else
 #define BUILD "emulated"
 #endif
 
-static const struct dnas_cuda_api table = {
+static struct dnas_cuda_api table = {
     .abi = DNAS_CUDA_ABI,
     .size_bytes = sizeof(struct dnas_cuda_api),
     .build = BUILD,
@@ -63,9 +64,12 @@ static const struct dnas_cuda_api table = {
     .convert = dnas_cuda_convert,
     .adamw_step = dnas_cuda_adamw_step,
     .sum_squares = dnas_cuda_sum_squares,
+    .linear_geglu_fwd = dnas_cuda_linear_geglu_fwd,
 };
 
 extern "C" __attribute__((visibility("default"))) const struct dnas_cuda_api *dnas_cuda_table(void)
 {
+    if (dnas_cuda_sm90_wanted())
+        table.build = BUILD ", DNAS_CUDA_KERNELS=sm90";
     return &table;
 }

@@ -55,7 +55,7 @@ static inline void gpu_begin(int argc, char **argv)
         gpu_absent = "the library is of another build";
         return;
     }
-    gpu_emulated = strcmp(gpu->build, "emulated") == 0;
+    gpu_emulated = strncmp(gpu->build, "emulated", 8) == 0;
     dev = gpu->open(0, why, sizeof(why));
     gpu_absent = dev ? NULL : why;
 }

@@ -185,6 +185,24 @@ static void test_alone_and_packed(void)
     }
 }
 
+/* With the kernels that only GPUs of compute capability 9.0 have, where they fit. */
+GPU_TEST(test_golden_sm90)
+{
+    static const uint32_t some[] = {5, 64, 1, 33};
+    struct dnas_gpu other = gpu;
+
+    setenv("DNAS_CUDA_KERNELS", "sm90", 1);
+    if (dnas_gpu_open(&gpu, 0, &why) == 0) {
+        against_golden(DNAS_CUDA_BF16);
+        alone_and_packed(DNAS_CUDA_BF16, some, 4);
+        dnas_gpu_close(&gpu);
+    } else {
+        CHECK_FAIL("%s", why.msg);
+    }
+    unsetenv("DNAS_CUDA_KERNELS");
+    gpu = other;
+}
+
 /* Needs no GPU: what the kernels do not take is said before one is opened. */
 static void test_check(void)
 {
@@ -258,6 +276,7 @@ int main(int argc, char **argv)
     RUN(test_golden_f32);
     RUN(test_golden_bf16);
     RUN(test_alone_and_packed);
+    RUN(test_golden_sm90);
     RUN(test_check);
     RUN(test_device_names);
     dnas_gpu_close(&gpu);
