@@ -15,6 +15,8 @@
 
 #include <stdlib.h>
 
+#include "kernels/cuda/walk.cuh"
+
 #define WORKSPACE_BYTES ((size_t)32 << 20) /* NVIDIA's advice for sm_90 */
 #define MOST_CANDIDATES 16
 #define REFERENCE_TOKENS 16384
@@ -302,32 +304,32 @@ __global__ static void __launch_bounds__(256)
         out[i] = (uint16_t)bf16_pack(x[i], 0);
 }
 
-/* Eight columns a thread, rows in steps of the grid. */
 template <class E>
 __global__ static void __launch_bounds__(256)
-    bias_kernel(E *out, const float *bias, size_t n, unsigned N)
+    bias_kernel(E *out, const float *bias, size_t M, unsigned N)
 {
-    for (size_t i = (size_t)block_index() * n_threads() + thread_index(); i < n;
-         i += (size_t)n_blocks() * n_threads()) {
+    for (struct walk w = walk_begin(N / 8); w.row < M; walk_on(&w)) {
+        E *at = out + w.row * N + 8 * w.piece;
         float v[8], b[8];
 
-        load8(v, out + 8 * i);
-        load8(b, bias + 8 * i % N);
+        load8(v, at);
+        load8(b, bias + 8 * w.piece);
 #pragma unroll
         for (int k = 0; k < 8; k++)
             v[k] += b[k];
-        store8(out + 8 * i, v);
+        store8(at, v);
     }
 }
 
 static void add_bias(struct dnas_cuda *d, const struct dnas_cuda_product *p)
 {
-    size_t n = p->M * p->N / 8, blocks = dnas_cuda_grid(n, 256);
+    size_t blocks = dnas_cuda_grid(p->M * (p->N / 8), 256);
 
     if (p->out_type == DNAS_CUDA_BF16)
-        LAUNCH(d, (bias_kernel<bf16>), blocks, 256, 0, (bf16 *)p->out, p->bias, n, (unsigned)p->N);
+        LAUNCH(d, (bias_kernel<bf16>), blocks, 256, 0, (bf16 *)p->out, p->bias, p->M,
+               (unsigned)p->N);
     else
-        LAUNCH(d, (bias_kernel<float>), blocks, 256, 0, (float *)p->out, p->bias, n,
+        LAUNCH(d, (bias_kernel<float>), blocks, 256, 0, (float *)p->out, p->bias, p->M,
                (unsigned)p->N);
 }
 
