@@ -214,17 +214,27 @@ $(BUILD)/emulated/%.o: %.cpp $(BUILD)/flags-cuda | $(BUILD)/deps-tests.ok
 $(BUILD)/libdnas-cuda-emulated.so: $(EMULATED_OBJ)
 	$(call say,LD )$(CXX) $(SAN) $(CFLAGS) -shared -o $@ $^ -lm
 
+# A test of kernels' own instructions is both: a program of the emulator, and one for a GPU.
+CU_TESTS := $(patsubst %.cu,$(BUILD)/%,$(if $(EMULATED_LIB),$(sort $(wildcard tests/kernels/test_*.cu))))
+CU_TESTS_GPU := $(if $(CUDA_LIB),$(CU_TESTS:$(BUILD)/tests/%=$(BUILD)/cuda/tests/%))
+$(CU_TESTS): $(BUILD)/%: $(BUILD)/emulated/%.o $(filter $(BUILD)/emulated/kernels/cuda/emulator/%,$(EMULATED_OBJ))
+	@mkdir -p $(@D)
+	$(call say,LD )$(CXX) $(SAN) $(CFLAGS) -o $@ $^ -lm
+$(CU_TESTS_GPU): %: %.o
+	$(call say,LD )$(CXX) $(CFLAGS) -o $@ $< -L$(CUDA_HOME)/lib64 -lcudart_static -lpthread -ldl -lrt
+
 # Their tests load it.
 $(filter $(BUILD)/tests/kernels/test_cuda%,$(TESTS)): | $(EMULATED_LIB)
 
--include $(OBJ:.o=.d) $(EMULATED_OBJ:.o=.d) $(CUDA_OBJ:.o=.d)
+-include $(OBJ:.o=.d) $(EMULATED_OBJ:.o=.d) $(CUDA_OBJ:.o=.d) \
+         $(CU_TESTS:$(BUILD)/%=$(BUILD)/emulated/%.d) $(CU_TESTS_GPU:=.d)
 
 # ---- tests ----
 
-check: $(TOOLS) $(TESTS) $(FUZZERS) $(BUILD)/tests/faults/faults.so $(EMULATED_LIB) $(CUDA_LIB)
+check: $(TOOLS) $(TESTS) $(CU_TESTS) $(FUZZERS) $(BUILD)/tests/faults/faults.so $(EMULATED_LIB) $(CUDA_LIB)
 	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' JOBS=$(JOBS) bash tests/run.sh $(TEST_ARGS)
 
-check-gpu: $(TOOLS) $(TESTS) $(BUILD)/tests/bench/bench_gpu $(EMULATED_LIB) $(CUDA_LIB)
+check-gpu: $(TOOLS) $(TESTS) $(CU_TESTS_GPU) $(BUILD)/tests/bench/bench_gpu $(EMULATED_LIB) $(CUDA_LIB)
 	@DNAS_REQUIRE=cuda BUILD=$(abspath $(BUILD)) JOBS=1 bash tests/run.sh gpu
 
 limits: $(TOOLS)

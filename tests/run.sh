@@ -56,7 +56,7 @@ done
 # A program whose source has gone is left over from an earlier build.
 kept=()
 for f in "${files[@]}"; do
-    [[ $f == *.sh || -f ${f#"$BUILD"/}.c ]] && kept+=("$f")
+    [[ $f == *.sh || -f ${f#"$BUILD"/}.c || -f ${f#"$BUILD"/}.cu ]] && kept+=("$f")
 done
 [ ${#kept[@]} -gt 0 ] || { echo "no test is called $*" >&2; exit 99; }
 printf '%s\0' "${kept[@]}" | xargs -0 -P "$JOBS" -I{} bash -c 'run_one "$1"' _ {}

@@ -10,7 +10,7 @@
  *
  * While a group softens the scores of one block of keys, its product of the block before with
  * the values is under way, and the other group's products (Shah et al. 2024, "FlashAttention-3",
- * section 3.2).
+ * sections 3.1 and 3.2).
  *
  * A box of 64 keys goes on into the next sequence, whose scores are masked.  Of values
  * that is not enough, as 0 NaN is NaN: where a sequence ends in a block the loading warp copies its
@@ -52,7 +52,18 @@ struct item {
     struct tile t;
     struct order o;
     unsigned h;
+    float slope;
 };
+
+/* The two groups queue their products in turns, so that one softens while the other's run. */
+DEVICE void turn_wait(void)
+{
+    named_wait(1 + warp_index() / 4, 2 * GROUP_THREADS);
+}
+DEVICE void turn_pass(void)
+{
+    named_signal(2 - warp_index() / 4, 2 * GROUP_THREADS);
+}
 
 DEVICE struct item item_of(const struct work *w, unsigned i)
 {
@@ -60,6 +71,7 @@ DEVICE struct item item_of(const struct work *w, unsigned i)
     const unsigned at = i % w->n_tiles;
 
     x.h = w->heads[i / w->n_tiles];
+    x.slope = w->slopes[x.h];
     x.t = w->tiles[at];
     x.o = order_of(&x.t, w->ranges ? &w->ranges[(size_t)x.h * w->n_tiles + at] : nullptr);
     return x;
@@ -160,13 +172,13 @@ struct rows {
 
 /* Softens the scores of block k; what was summed before is to be multiplied by `less`. */
 DEVICE void soften_block(float scores[BLOCK_KEYS / 8][4], float less[2], struct rows *r,
-                         const struct item *x, int k, float scale, float slope)
+                         const struct item *x, int k, float scale)
 {
     const struct side side = {k < x->o.n_own, k < x->o.n_own + x->o.n_left ? 1.0f : -1.0f};
     float rest[2];
 
     bias(scores, rest, side, r->row, block_number(&x->o, k) * BLOCK_KEYS, (int)x->t.length, scale,
-         slope);
+         x->slope);
     soften(scores, less, r->top, r->sum, rest);
 }
 
@@ -202,7 +214,6 @@ DEVICE void store_rows(const float out[D / 8][4], const struct rows *r, const st
 DEVICE void attend(struct shared *s, const struct work *w, const struct item *x,
                    const uint32_t q[D / 16][4], struct ring_place *p)
 {
-    const float slope = w->slopes[x->h];
     float out[D / 8][4], scores[BLOCK_KEYS / 8][4], less[2];
     uint32_t left[BLOCK_KEYS / 16][4];
     struct rows r = {
@@ -218,19 +229,21 @@ DEVICE void attend(struct shared *s, const struct work *w, const struct item *x,
     multiply_keys(scores, q, s->keys[p->stage]);
     group_wait<0>();
     group_hold(scores);
-    soften_block(scores, less, &r, x, 0, w->scale, slope);
+    soften_block(scores, less, &r, x, 0, w->scale);
     for (int k = 1; k < x->o.n; k++) {
         const struct ring_place before = *p;
 
         fragments_of(left, scores);
         ring_next<STAGES>(p);
         ring_wait_full(&s->ring, p);
+        turn_wait();
         group_fence();
         multiply_keys(scores, q, s->keys[p->stage]);
         multiply_values(out, left, s->values[before.stage]);
+        turn_pass();
         group_wait<1>();
         group_hold(scores);
-        soften_block(scores, less, &r, x, k, w->scale, slope);
+        soften_block(scores, less, &r, x, k, w->scale);
         group_wait<0>();
         group_hold(out);
         ring_release(&s->ring, &before);
@@ -246,13 +259,31 @@ DEVICE void attend(struct shared *s, const struct work *w, const struct item *x,
     store_rows(out, &r, w, x);
 }
 
+/* The same for a group that has no rows in the tile. */
+DEVICE void attend_none(struct shared *s, const struct item *x, struct ring_place *p)
+{
+    for (int k = 0; k < x->o.n; k++) {
+        ring_wait_full(&s->ring, p);
+        if (k > 0) {
+            turn_wait();
+            turn_pass();
+        }
+        ring_release(&s->ring, p);
+        ring_next<STAGES>(p);
+    }
+}
+
 DEVICE void read_tiles(struct shared *s, const struct work *w)
 {
     const unsigned first = 64 * (warp_index() / 4); /* of the group's rows in the tile */
     struct ring_place p = {0, 0}, q = {0, 0};
+    struct item x = item_of(w, block_index());
 
+    if (warp_index() >= 4)
+        turn_pass(); /* the first group begins */
     for (unsigned i = block_index(); i < w->n_items; i += n_blocks()) {
-        const struct item x = item_of(w, i);
+        /* Read a tile ahead, as these depend on one another. */
+        const struct item next = i + n_blocks() < w->n_items ? item_of(w, i + n_blocks()) : x;
         uint32_t queries[D / 16][4];
 
         ring_wait_full(&s->tile, &q);
@@ -263,16 +294,14 @@ DEVICE void read_tiles(struct shared *s, const struct work *w)
         warp_barrier();
         ring_release(&s->tile, &q);
         ring_next<1>(&q);
-        if (x.t.row + first < x.t.length) {
+        if (x.t.row + first < x.t.length)
             attend(s, w, &x, queries, &p);
-            continue;
-        }
-        for (int k = 0; k < x.o.n; k++) { /* the group has no rows here */
-            ring_wait_full(&s->ring, &p);
-            ring_release(&s->ring, &p);
-            ring_next<STAGES>(&p);
-        }
+        else
+            attend_none(s, &x, &p);
+        x = next;
     }
+    if (warp_index() < 4)
+        turn_wait(); /* the last turn, which nobody needs */
 }
 
 __global__ static void __launch_bounds__(THREADS, 1)

@@ -2,7 +2,7 @@
  *
  * bench_gpu.c - the CUDA library beside what the GPU itself reaches in the same run.
  *
- *   bench_gpu [--tiny] [PART...]       ceilings products attention elementwise network; all
+ *   bench_gpu [--tiny] [PART...]       ceilings products gate attention elementwise network; all
  *   bench_gpu [--tiny] --model FOLDER  writes a model with random weights there, and no more
  *
  * Each line: what; microseconds of a call; the rate; its share of the ceiling; and behind
@@ -13,6 +13,9 @@
  * Times are between marks in the device's queue, the median of 20 after 3 to warm up, over three
  * sets of arrays in turn, larger than the cache together; numbers are random, since zeros
  * multiply faster.  --tiny is for the emulator: that it runs, not how fast.
+ *
+ * Parts for which there are kernels for compute capability 9.0 alone are run with these again
+ * (DNAS_CUDA_KERNELS=sm90), where the GPU is one.
  */
 #include <math.h>
 #include <stdio.h>
@@ -38,6 +41,7 @@ static struct dnas_gpu gpu;
 static const struct dnas_cuda_api *api;
 static struct dnas_cuda *dev;
 static bool tiny;
+static bool sm90;               /* with the kernels for compute capability 9.0 */
 static double peak_tf, copy_tb; /* measured; 0: not yet */
 static struct dnas_shape shape = RANDOM_BERT_SHAPE;
 
@@ -155,7 +159,7 @@ static void do_product(void *ctx, int set)
                     p->O, p->I, DNAS_CUDA_BF16);
 }
 
-static double time_product(struct product *p)
+static double time_product(struct product *p, void (*work)(void *ctx, int set))
 {
     double took_s;
 
@@ -165,7 +169,7 @@ static double time_product(struct product *p)
         p->x[k] = normals(p->T * p->I, 1, DNAS_CUDA_BF16);
         p->out[k] = normals(p->T * p->O, 1, DNAS_CUDA_BF16);
     }
-    took_s = seconds(do_product, p);
+    took_s = seconds(work, p);
     for (int k = 0; k < SETS; k++) {
         api->free(dev, p->x[k]);
         api->free(dev, p->out[k]);
@@ -193,7 +197,7 @@ static void ceilings(void)
     copy_tb = 2e-12 * (double)c.size_bytes / took_s;
     printf("== ceilings: %s\n", gpu.info.name);
     line("copy, read and written", took_s, copy_tb, "TB/s   ", 0, COPY_TB);
-    took_s = time_product(&p);
+    took_s = time_product(&p, do_product);
     peak_tf = 2e-12 * (double)n * (double)n * (double)n / took_s;
     line("product, 8192 x 8192 x 8192, bf16", took_s, peak_tf, "TFLOP/s", 0, PEAK_TF);
 }
@@ -217,13 +221,41 @@ static void products(void)
     for (size_t r = 0; r < 2; r++)
         for (size_t i = 0; i < sizeof(of) / sizeof(*of); i++) {
             struct product p = {.T = rows[r], .O = of[i].O, .I = of[i].I, .adds = of[i].adds};
-            double took_s = time_product(&p);
+            double took_s = time_product(&p, do_product);
             char what[100];
 
             snprintf(what, sizeof(what), "%s, %zu x %zu x %zu", of[i].name, p.T, p.O, p.I);
             line(what, took_s, 2e-12 * (double)p.T * (double)p.O * (double)p.I / took_s, "TFLOP/s",
                  peak_tf, of[i].expected);
         }
+}
+
+/* ---- the gated product ---- */
+
+static void do_gate(void *ctx, int set)
+{
+    struct product *p = ctx; /* O: of the gate and its partner together; out: then what is wide */
+
+    api->linear_geglu_fwd(dev, p->out[set], p->out[(set + 1) % SETS], p->x[set], p->w, p->T,
+                          p->O / 2, p->I, DNAS_CUDA_BF16);
+}
+
+static void gate(void)
+{
+    const size_t rows[] = {tiny ? 24 : 16384, tiny ? 140 : 65536};
+
+    printf("== the gate, its partner and the GELU, share of the peak\n");
+    for (size_t r = 0; r < 2; r++) {
+        struct product p = {.T = rows[r], .O = 2 * shape.F, .I = shape.C};
+        double took_s;
+        char what[100];
+
+        took_s = time_product(&p, do_gate);
+        snprintf(what, sizeof(what), "gated product, %zu x %zu x %zu%s", p.T, p.O, p.I,
+                 sm90 ? ", sm90" : "");
+        line(what, took_s, 2e-12 * (double)p.T * (double)p.O * (double)p.I / took_s, "TFLOP/s",
+             peak_tf, sm90 ? 550 : 500);
+    }
 }
 
 /* ---- attention ---- */
@@ -272,11 +304,12 @@ static void attention_of(size_t n, enum dnas_cuda_type type, double kept)
         a.out[k] = room(T * shape.C * size);
     }
     for (a.skip = 0; a.skip < 2; a.skip++) {
-        double took_s = seconds(do_attention, &a), dense = type == DNAS_CUDA_F32 ? 40 : 275;
+        double took_s = seconds(do_attention, &a);
+        double dense = type == DNAS_CUDA_F32 ? 40 : sm90 ? 430 : 275;
         char what[100];
 
-        snprintf(what, sizeof(what), "%s, %zu sequences of %zu%s",
-                 type == DNAS_CUDA_F32 ? "f32" : "bf16", B, n,
+        snprintf(what, sizeof(what), "%s%s, %zu sequences of %zu%s",
+                 type == DNAS_CUDA_F32 ? "f32" : "bf16", sm90 ? " sm90" : "", B, n,
                  a.skip ? ", far blocks left out" : "");
         line(what, took_s, tera / took_s, "TFLOP/s", type == DNAS_CUDA_F32 ? 0 : peak_tf,
              a.skip ? dense / kept : dense);
@@ -299,7 +332,8 @@ static void attention(void)
     printf("== attention, operations counted as dense, share of the peak\n");
     for (size_t i = 0; i < 5; i++)
         attention_of(tiny ? 8 + 7 * i : lengths[i].n, DNAS_CUDA_BF16, lengths[i].kept);
-    attention_of(tiny ? 20 : 2000, DNAS_CUDA_F32, .52);
+    if (!sm90)
+        attention_of(tiny ? 20 : 2000, DNAS_CUDA_F32, .52);
 }
 
 /* ---- the rest ---- */
@@ -418,8 +452,8 @@ static void network(void)
      */
     static const struct {
         size_t n;
-        double expected;
-    } lengths[] = {{512, 4080}, {2000, 887}, {8000, 178}};
+        double expected, expected_sm90;
+    } lengths[] = {{512, 4080, 4250}, {2000, 887, 975}, {8000, 178, 207}};
     char *folder = random_bert_new(&shape, 0);
     struct dnas_err err = {""};
     struct dnas_network *net = dnas_network_open(folder, DNAS_PRECISION_F32, &err);
@@ -443,8 +477,10 @@ static void network(void)
         r.scratch = room(dnas_packed_scratch(p, T));
         took_s = seconds(do_forward, &r);
         share = peak_tf > 0 ? 1e-12 * flop * (double)T / took_s / peak_tf : 0;
-        snprintf(what, sizeof(what), "%zu of %zu tokens, %.0f %% of the peak", B, n, 100 * share);
-        line(what, took_s, (double)B / took_s, "seq/s  ", 0, lengths[i].expected);
+        snprintf(what, sizeof(what), "%zu of %zu tokens%s, %.0f %% of the peak", B, n,
+                 sm90 ? ", sm90" : "", 100 * share);
+        line(what, took_s, (double)B / took_s, "seq/s  ", 0,
+             sm90 ? lengths[i].expected_sm90 : lengths[i].expected);
         api->free(dev, r.scratch);
         api->free(dev, r.ids);
         api->pack_free(dev, r.pack);
@@ -456,12 +492,35 @@ static void network(void)
 static const struct {
     const char *name;
     void (*run)(void);
-} parts[] = {{"ceilings", ceilings},
-             {"products", products},
-             {"attention", attention},
-             {"elementwise", elementwise},
-             {"network", network}};
+    bool of_sm90; /* the GPU's own kernels have a part in it */
+} parts[] = {{"ceilings", ceilings, false},
+             {"products", products, false},
+             {"gate", gate, true},
+             {"attention", attention, true},
+             {"elementwise", elementwise, false},
+             {"network", network, true}};
 #define N_PARTS (sizeof(parts) / sizeof(*parts))
+
+/* Runs a part with the kernels for compute capability 9.0. */
+static void run_sm90(void (*run)(void))
+{
+    struct dnas_gpu usual = gpu;
+    struct dnas_err err = {""};
+
+    setenv("DNAS_CUDA_KERNELS", "sm90", 1);
+    if (dnas_gpu_open(&gpu, 0, &err) == 0) {
+        dev = gpu.device;
+        sm90 = true;
+        run();
+        sm90 = false;
+        dnas_gpu_close(&gpu);
+    } else {
+        printf("with DNAS_CUDA_KERNELS=sm90: %s\n", err.msg);
+    }
+    unsetenv("DNAS_CUDA_KERNELS");
+    gpu = usual;
+    dev = gpu.device;
+}
 
 int main(int argc, char **argv)
 {
@@ -472,9 +531,9 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         bool known = strcmp(argv[i], "--tiny") == 0;
 
-        if (known) {
+        if (known) { /* a head of 64, for which there are kernels of sm_90a */
             tiny = true;
-            shape = (struct dnas_shape){2, 64, 4, 128, 256, 0, 0};
+            shape = (struct dnas_shape){2, 64, 1, 128, 256, 0, 0};
         }
         if (strcmp(argv[i], "--model") == 0 && i + 1 < argc) {
             random_bert_write(argv[i + 1], &shape, 0);
@@ -496,8 +555,11 @@ int main(int argc, char **argv)
     dev = gpu.device;
     ceilings(); /* the shares are of these */
     for (size_t k = 1; k < N_PARTS; k++)
-        if (!any || wanted[k])
+        if (!any || wanted[k]) {
             parts[k].run();
+            if (parts[k].of_sm90 && gpu.info.major == 9 && gpu.info.minor == 0)
+                run_sm90(parts[k].run);
+        }
     dnas_gpu_close(&gpu);
     return 0;
 }

@@ -77,6 +77,7 @@ end_to_end() { # end_to_end NAME FASTA ARGUMENTS...: less the time of a run with
             name, n / s, t / s, c - b, b - a }'
 }
 end_to_end 'bf16' "$tmp/in.fa"
+DNAS_CUDA_KERNELS=sm90 end_to_end 'bf16, sm90' "$tmp/in.fa"
 if [ -z "$tiny" ]; then
     end_to_end 'bf16, batches of 16384 tokens' "$tmp/in.fa" --batch-tokens 16384
     end_to_end 'bf16, one thread' "$tmp/in.fa" -t 1
