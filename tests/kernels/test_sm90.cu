@@ -315,6 +315,7 @@ CUDA_TEST(test_boxes)
 enum fault {
     NONE,
     NO_GROUP_FENCE,
+    ONE_GROUP_FENCE,
     NO_WAIT,
     WAIT_FOR_OLDER,
     WRITES_SUMS,
@@ -375,7 +376,7 @@ __global__ static void __launch_bounds__(160)
     for (int round = 0; round < 2; round++) {
         if (FAULT != NO_LOAD_WAIT)
             barrier_wait(full, FAULT == WRONG_PARITY ? 1 : (unsigned)round);
-        if (FAULT != NO_GROUP_FENCE)
+        if (FAULT != NO_GROUP_FENCE && (FAULT != ONE_GROUP_FENCE || round == 0))
             group_fence();
         if (FAULT == WRITES_AFTER_FENCE && round == 1)
             a[0] = 0;
@@ -467,6 +468,7 @@ static void test_faults_show(void)
 {
     check_fault<NONE>("");
     check_fault<NO_GROUP_FENCE>("a product with no fence since the last wait");
+    check_fault<ONE_GROUP_FENCE>("a product with no fence since the last wait");
     check_fault<NO_WAIT>("a load to byte 0 of shared memory, which a product reads");
     check_fault<WAIT_FOR_OLDER>("ended with products that it did not wait for");
     check_fault<WRITES_SUMS>("changed sums of a product that was under way");
