@@ -21,6 +21,18 @@ struct side {
     float sign; /* else: 1 for keys to the left, -1 to the right */
 };
 
+/* The columns' terms of a block to one side: they are the same for all blocks, but for the sign. */
+template <int SIGN> DEVICE void bias_columns(float s[BLOCK_KEYS / 8][4], float scale, float slope)
+{
+    int t = (int)lane_index() % 4;
+
+#pragma unroll
+    for (int j = 0; j < BLOCK_KEYS / 8; j++)
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            s[j][e] = fmaf(s[j][e], scale, (float)SIGN * (slope * (float)(8 * j + 2 * t + e % 2)));
+}
+
 /* Scales and biases the scores of 16 rows, `row` being this lane's first, against keys from
  * `key` on; those from `length` on become -inf.  What is left to add to whole rows: rest. */
 DEVICE void bias(float s[BLOCK_KEYS / 8][4], float rest[2], struct side side, int row, int key,
@@ -39,15 +51,12 @@ DEVICE void bias(float s[BLOCK_KEYS / 8][4], float rest[2], struct side side, in
                 s[j][e] = s[j][e] * scale - slope * fabsf((float)distance);
             }
     } else {
-        float step = side.sign * slope;
-
-        rest[0] = -step * (float)(row - key);
-        rest[1] = -step * (float)(row + 8 - key);
-#pragma unroll
-        for (int j = 0; j < BLOCK_KEYS / 8; j++)
-#pragma unroll
-            for (int e = 0; e < 4; e++)
-                s[j][e] = s[j][e] * scale + step * (float)(8 * j + 2 * t + e % 2);
+        rest[0] = -side.sign * slope * (float)(row - key);
+        rest[1] = -side.sign * slope * (float)(row + 8 - key);
+        if (side.sign > 0)
+            bias_columns<1>(s, scale, slope);
+        else
+            bias_columns<-1>(s, scale, slope);
     }
     if (key + BLOCK_KEYS > length)
 #pragma unroll

@@ -244,10 +244,12 @@ DEVICE void attend(struct shared *s, const struct work *w, const struct item *x,
         group_wait<1>();
         group_hold(scores);
         soften_block(scores, less, &r, x, k, w->scale);
+        group_wait_after(r.sum[0] + r.sum[1]);
         group_wait<0>();
         group_hold(out);
         ring_release(&s->ring, &before);
-        lessen<D>(out, less);
+        if (warp_any(less[0] != 1 || less[1] != 1)) /* mostly the first blocks */
+            lessen<D>(out, less);
     }
     fragments_of(left, scores);
     group_fence();

@@ -48,6 +48,18 @@ test_no_warnings() {
     [ -s found ] && fail "$(head -n 3 found)"
 }
 
+# The exponentials of a block of keys stand before the wait for the product that runs meanwhile:
+# ptxas would have them behind it.
+test_overlap() {
+    have_library || return
+    command -v cuobjdump >/dev/null || { skip "there is no cuobjdump"; return; }
+    cuobjdump --dump-sass "$BUILD/cuda/kernels/cuda/attention_sm90.o" >sass
+    local n
+    n=$(awk '/DEPBAR.LE gsb0, 0x1/ { is_between = 1 } /DEPBAR.LE gsb0, 0x0/ { is_between = 0 }
+             is_between && /MUFU.EX2/ { n++ } END { print n + 0 }' sass)
+    [ "$n" -ge 32 ] || fail "$n exponentials between the waits, not 32"
+}
+
 test_library() {
     have_library || return
     command -v readelf >/dev/null || { skip "there is no readelf"; return; }
