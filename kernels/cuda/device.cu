@@ -79,11 +79,16 @@ int dnas_cuda_count(char *why, size_t room)
     return -1;
 }
 
-bool dnas_cuda_sm90_wanted(void)
+static const char *wanted_kernels(void)
 {
     const char *wanted = getenv("DNAS_CUDA_KERNELS");
 
-    return wanted && strcmp(wanted, "sm90") == 0;
+    return wanted ? wanted : "";
+}
+
+bool dnas_cuda_sm90_wanted(void)
+{
+    return strcmp(wanted_kernels(), "sm90") == 0;
 }
 
 struct dnas_cuda *dnas_cuda_open(int i, char *why, size_t room)
@@ -111,6 +116,10 @@ struct dnas_cuda *dnas_cuda_open(int i, char *why, size_t room)
     if (p.major < 8) {
         CUDA_FAIL(d, "%s has compute capability %d.%d, and 8.0 is needed", p.name, p.major,
                   p.minor);
+        goto fail;
+    }
+    if (*wanted_kernels() && !dnas_cuda_sm90_wanted()) {
+        CUDA_FAIL(d, "DNAS_CUDA_KERNELS is '%s': it takes sm90", wanted_kernels());
         goto fail;
     }
     d->n_processors = p.multiProcessorCount;

@@ -212,7 +212,13 @@ SM90_TEST(test_gate_otherwise)
 
 SM90_TEST(test_build)
 {
+    char why[300] = "";
+
     CHECK(strstr(gpu->build, ", DNAS_CUDA_KERNELS=sm90") != NULL);
+    setenv("DNAS_CUDA_KERNELS", "sm91", 1);
+    CHECK(gpu->open(0, why, sizeof(why)) == NULL);
+    CHECK(strstr(why, "DNAS_CUDA_KERNELS is 'sm91': it takes sm90") != NULL);
+    setenv("DNAS_CUDA_KERNELS", "sm90", 1);
 }
 
 int main(int argc, char **argv)
