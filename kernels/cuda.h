@@ -170,7 +170,7 @@ struct dnas_cuda_api {
     /* Scores are computed again from lse; the blocks that forward skipped are skipped again, two
      * passes instead of atomics.  lse is attention_fwd's of the same pack.
      *   dqkv  [T,3 H D]      dout, out  [T,H D]      qkv  [T,3 H D]
-     * D is 16, 32 or 64 in bf16, at most 128 in f32. */
+     * D is 16, 32, 64 or 128 in bf16, at most 128 in f32, as forward. */
     void (*attention_bwd)(struct dnas_cuda *d, void *dqkv, const void *dout, const void *out,
                           const float *lse, const void *qkv, struct dnas_cuda_pack *p,
                           enum dnas_cuda_type type);

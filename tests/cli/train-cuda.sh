@@ -46,6 +46,16 @@ test_beside_the_cpu() {
     [ ! -e f32.safetensors.checkpoint ] || fail "the checkpoint is left"
 }
 
+# The widest heads, in bf16; a later --width stands.
+test_heads_of_128() {
+    use_emulated 4 || return
+    expect_ok train -d cuda --width 128 --inner 64 --curriculum wsimclr --log bf16.tsv -o m.safetensors t.dnas
+    expect_ok train -d cpu --width 128 --inner 64 --curriculum wsimclr --log cpu.tsv -o m.safetensors t.dnas
+    head -n 3 cpu.tsv | cut -f 1-3 | sed 's/$/\t0\t0\t0/' >want
+    head -n 3 bf16.tsv | cut -f 1-3 | sed 's/$/\t0\t0\t0/' >got
+    expect_near want got 0.02
+}
+
 test_recorded() {
     use_emulated 4 || return
     dnas-train -q -d cuda --arch bert -T tok.json --layers 1 --width 16 --heads 1 -b 4 --curriculum wsimclr \
@@ -106,7 +116,7 @@ test_refused() {
     expect_sentence 2 '--device cuda is for networks' dnas-train --arch kmer -d cuda -o m.safetensors pairs.fa
     expect_sentence 1 '--arch esm is trained on the CPU' dnas-train -q --arch esm -d cuda -T tok.json --width 16 \
         --heads 2 -b 4 -o m.safetensors t.dnas
-    expect_sentence 1 'heads of 16, 32 or 64 channels, not of 8' train -d cuda --heads 2 -o m.safetensors t.dnas
+    expect_sentence 1 'heads of 16, 32, 64 or 128 channels, not of 8: give --precision f32' train -d cuda --heads 2 -o m.safetensors t.dnas
     expect_sentence 1 'not multiples of 8' train -d cuda --width 20 --precision f32 -o m.safetensors t.dnas
     dnas-tokenize -q --train 60 pairs.fa -o tok.json && dnas-tokenize -q -T tok.json pairs.dnas -o t.dnas
     expect_sentence 1 'a vocabulary of a multiple of 8, not 60' train -d cuda --curriculum mlm -o m.safetensors t.dnas
