@@ -13,6 +13,7 @@
 #include "common/bert_net.h"
 #include "common/net_cuda.h"
 #include "common/optim.h"
+#include "common/record.h"
 
 /* A net on the GPU, and its optimiser. */
 struct there {
@@ -339,6 +340,35 @@ GPU_TEST(test_bf16)
     }
 }
 
+/* Products see what Adam made of the parameters: rounded anew after each step. */
+GPU_TEST(test_parameters_in_bf16)
+{
+    struct dnas_optim_report report;
+    struct dnas_err err = {""};
+    struct setting s;
+    struct there d;
+    bool finite = false;
+    uint16_t *narrow;
+
+    set_up(&s, &d, plain, DNAS_CUDA_BF16);
+    make_smaller(&s);
+    for (int step = 0; step < 2; step++) {
+        run(&s, -1, (uint32_t)step);
+        CHECK_INT(dnas_net_cuda_step(d.net, &d.optim, &finite, &report, &err), 0);
+    }
+    fetch(&d);
+    narrow = gpu.api->host_alloc(gpu.device, s.net->n * sizeof(*narrow));
+    gpu.api->copy_out(gpu.device, narrow, d.net->narrow, s.net->n * sizeof(*narrow));
+    CHECK_INT(gpu.api->wait(gpu.device), 0);
+    for (size_t i = 0; i < s.net->n; i++)
+        if (narrow[i] != dnas_bf16_from_f32(s.net->w[i])) {
+            CHECK_FAIL("parameter %zu is not what Adam left", i);
+            break;
+        }
+    gpu.api->host_free(gpu.device, narrow);
+    tear_down(&s, &d);
+}
+
 GPU_TEST(test_masked_tokens_in_bf16)
 {
     double *want = numbers_read(MASKED, "loss", 1), loss = NAN;
@@ -431,6 +461,7 @@ int main(int argc, char **argv)
     RUN(test_masked_tokens);
     RUN(test_masked_tokens_beside_the_cpu);
     RUN(test_bf16);
+    RUN(test_parameters_in_bf16);
     RUN(test_masked_tokens_in_bf16);
     RUN(test_little_memory);
     dnas_gpu_close(&gpu);
