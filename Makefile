@@ -60,9 +60,8 @@ CUDA_LAST := $(lastword $(CUDA_ARCH))
 CUDA_LIB  := $(if $(CUDA_HAVE),$(if $(SANITIZE),,$(BUILD)/lib/libdnas-cuda.so))
 EMULATED_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/emulated/%.o) \
                 $(patsubst %.cpp,$(BUILD)/emulated/%.o,$(sort $(wildcard kernels/cuda/emulator/*.cpp)))
-# Its lanes are fibers, which the thread sanitizer does not know.
-EMULATED_LIB := $(if $(findstring thread,$(SANITIZE)),,$(if $(shell command -v $(lastword $(CXX)) \
-                  2>/dev/null),$(BUILD)/libdnas-cuda-emulated.so))
+# Its lanes are fibers, which the thread sanitizer does not know.  CXX= leaves it out.
+EMULATED_LIB := $(if $(findstring thread,$(SANITIZE)),,$(if $(CXX),$(BUILD)/libdnas-cuda-emulated.so))
 
 CXX_FLAGS  = -std=c++17 -I. -Ikernels/cuda/emulator -fPIC -fvisibility=hidden -ffp-contract=off \
              $(filter-out -Wmissing-prototypes,$(WARN)) -Wno-unknown-pragmas -Wno-unused-function -Wno-pass-failed
@@ -130,8 +129,12 @@ config:
 
 deps $(BUILD)/deps.ok:
 	@mkdir -p $(BUILD)
-	@CC='$(CC)' DEPS='$(DEPS)' sh deps.sh
+	@CC='$(CC)' CXX= DEPS='$(DEPS)' sh deps.sh
 	@touch $(BUILD)/deps.ok
+# What tests alone need; after the other, since apt runs once at a time.
+$(BUILD)/deps-tests.ok: | $(BUILD)/deps.ok
+	@CC='$(CC)' CXX='$(CXX)' DEPS='$(DEPS)' sh deps.sh
+	@touch $@
 
 # ---- build ----
 
@@ -200,10 +203,10 @@ $(BUILD)/lib/libdnas-cuda.so: $(CUDA_OBJ)
 		-lcublasLt -lpthread -ldl -lrt -lm
 
 # Calls before each access of a kernel, which the emulator answers (accesses.h).
-$(BUILD)/emulated/%.o: %.cu $(BUILD)/flags-cuda
+$(BUILD)/emulated/%.o: %.cu $(BUILD)/flags-cuda | $(BUILD)/deps-tests.ok
 	@mkdir -p $(@D)
 	$(call say,CXX)$(CXX) -x c++ $(CXX_FLAGS) $(or $(SAN),-fsanitize=thread) $(CFLAGS) -MMD -MP -c -o $@ $<
-$(BUILD)/emulated/%.o: %.cpp $(BUILD)/flags-cuda
+$(BUILD)/emulated/%.o: %.cpp $(BUILD)/flags-cuda | $(BUILD)/deps-tests.ok
 	@mkdir -p $(@D)
 	$(call say,CXX)$(CXX) $(CXX_FLAGS) $(SAN) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/libdnas-cuda-emulated.so: $(EMULATED_OBJ)

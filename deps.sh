@@ -3,6 +3,7 @@
 #
 # deps.sh - sees to what the build needs: installs it with apt where it may
 # without a password, else prints the one line to type.  DEPS=no: never install.
+# CXX: the tests' C++ compiler, which the build itself does not need.
 set -u
 
 cc=${CC:-cc}
@@ -39,6 +40,9 @@ look() {
         compiles '' -l:libgomp.so.1 || need libgomp1
     }
     command -v pkg-config >/dev/null 2>&1 || need pkg-config
+    if [ -n "${CXX:-}" ]; then
+        command -v "${CXX##* }" >/dev/null 2>&1 || need g++
+    fi
 }
 
 look

@@ -68,12 +68,17 @@ void *dnas_xrealloc(void *p, size_t n, size_t size)
     return q;
 }
 
-void *dnas_xhave(void *p, const char *what)
+void dnas_xout_of_memory(const char *what)
 {
-    if (p)
-        return p;
     dnas_msg_error("out of memory: no room for %s", what);
     _exit(1);
+}
+
+void *dnas_xhave(void *p, const char *what)
+{
+    if (!p)
+        dnas_xout_of_memory(what);
+    return p;
 }
 
 void *dnas_xgrow(void *p, size_t *cap, size_t need, size_t size)

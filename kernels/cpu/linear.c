@@ -14,10 +14,18 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include "common/err.h"
+#include "common/xmem.h"
 #include "kernels/isa.h"
 
 /* libgomp's; declared here since clang's omp.h comes with another runtime. */
 void omp_set_num_threads(int n_threads);
+
+__attribute__((noreturn)) static void failed(dnnl_status_t status, size_t M, size_t N, size_t K)
+{
+    if (status == dnnl_out_of_memory)
+        dnas_xout_of_memory("a product of oneDNN's");
+    DNAS_BUG("oneDNN's product of %zu x %zu x %zu: status %d", M, N, K, (int)status);
+}
 
 static void sgemm(char a_form, char b_form, float *out, const float *a, const float *b, size_t M,
                   size_t N, size_t K, size_t ld_out, size_t ld_a, size_t ld_b, float scale,
@@ -32,7 +40,7 @@ static void sgemm(char a_form, char b_form, float *out, const float *a, const fl
     status = dnnl_sgemm(a_form, b_form, (dnnl_dim_t)M, (dnnl_dim_t)N, (dnnl_dim_t)K, scale, a,
                         (dnnl_dim_t)ld_a, b, (dnnl_dim_t)ld_b, keep, out, (dnnl_dim_t)ld_out);
     if (status != dnnl_success)
-        DNAS_BUG("dnnl_sgemm of %zu x %zu x %zu: status %d", M, N, K, (int)status);
+        failed(status, M, N, K);
 }
 
 void dnas_cpu_matmul(float *out, const float *a, const float *b, size_t M, size_t N, size_t K,
@@ -268,6 +276,6 @@ int dnas_cpu_matmul_bf16(float *out, const uint16_t *a, const uint16_t *b, size_
     if (attr)
         dnnl_primitive_attr_destroy(attr);
     if (status != dnnl_success && status != dnnl_unimplemented)
-        DNAS_BUG("a bf16 product of %zu x %zu x %zu: status %d", M, N, K, (int)status);
+        failed(status, M, N, K);
     return status == dnnl_success ? 0 : -1;
 }

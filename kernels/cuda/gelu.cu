@@ -8,6 +8,7 @@
 #include "kernels/cuda/gelu.cuh"
 
 #include "kernels/cuda/training.cuh"
+#include "kernels/cuda/walk.cuh"
 
 #define THREADS 256
 
@@ -43,19 +44,18 @@ __global__ static void __launch_bounds__(THREADS)
     }
 }
 
-/* Of the eighths of rows of F, each thread its own: dx may be x. */
+/* Each thread has its own pieces: dx may be x. */
 template <class E>
 __global__ static void __launch_bounds__(THREADS)
-    geglu_bwd_kernel(E *dx, const E *dout, const E *x, size_t n, unsigned pieces)
+    geglu_bwd_kernel(E *dx, const E *dout, const E *x, size_t T, unsigned F)
 {
-    for (size_t i = (size_t)block_index() * THREADS + thread_index(); i < n;
-         i += (size_t)n_blocks() * THREADS) {
-        size_t z = 8 * (i + i / pieces * pieces), gate = z + 8 * (size_t)pieces;
+    for (struct walk w = walk_begin(F / 8); w.row < T; walk_on(&w)) {
+        size_t z = 2 * w.row * F + 8 * w.piece, gate = z + F;
         float v[8], b[8], g[8];
 
         load8(v, x + z);
         load8(b, x + gate);
-        load8(g, dout + 8 * i);
+        load8(g, dout + w.row * F + 8 * w.piece);
 #pragma unroll
         for (int j = 0; j < 8; j++) {
             float slope = gelu_slope(v[j]);
@@ -101,16 +101,16 @@ void dnas_cuda_gelu_bwd(struct dnas_cuda *d, void *dx, const void *dout, const v
 void dnas_cuda_geglu_bwd(struct dnas_cuda *d, void *dx, const void *dout, const void *x, size_t T,
                          size_t F, enum dnas_cuda_type type)
 {
-    size_t n = T * (F / 8);
+    size_t blocks = dnas_cuda_grid(T * (F / 8), THREADS);
 
     if (!dnas_cuda_enter(d) || T == 0 || F == 0)
         return;
     if (F % 8 != 0)
         CUDA_FAIL(d, "F of %zu: not a multiple of 8", F);
     else if (type == DNAS_CUDA_BF16)
-        LAUNCH(d, (geglu_bwd_kernel<bf16>), dnas_cuda_grid(n, THREADS), THREADS, 0, (bf16 *)dx,
-               (const bf16 *)dout, (const bf16 *)x, n, (unsigned)(F / 8));
+        LAUNCH(d, (geglu_bwd_kernel<bf16>), blocks, THREADS, 0, (bf16 *)dx, (const bf16 *)dout,
+               (const bf16 *)x, T, (unsigned)F);
     else
-        LAUNCH(d, (geglu_bwd_kernel<float>), dnas_cuda_grid(n, THREADS), THREADS, 0, (float *)dx,
-               (const float *)dout, (const float *)x, n, (unsigned)(F / 8));
+        LAUNCH(d, (geglu_bwd_kernel<float>), blocks, THREADS, 0, (float *)dx, (const float *)dout,
+               (const float *)x, T, (unsigned)F);
 }

@@ -15,6 +15,8 @@
 
 #include <stdlib.h>
 
+#include "kernels/cuda/walk.cuh"
+
 #define WORKSPACE_BYTES ((size_t)32 << 20) /* NVIDIA's advice for sm_90 */
 #define MOST_CANDIDATES 16
 #define REFERENCE_TOKENS 16384
@@ -149,12 +151,12 @@ static bool describe(struct dnas_cuda *d, struct description *x, const struct dn
             repeat(d, x->out, p->n_batches, M * N));
 }
 
-/* Whether the algorithm is one without a split, and does for a few numbers of tokens, which
- * may be 1. */
+/* Whether the algorithm is one without a split, and does for many tokens and, where it is to be
+ * for all, for a few numbers of them, which may be 1. */
 static bool does(struct dnas_cuda *d, const struct dnas_cuda_product *p, enum bias_way way,
-                 const cublasLtMatmulAlgo_t *algorithm)
+                 const cublasLtMatmulAlgo_t *algorithm, bool for_all)
 {
-    static const size_t tokens[] = {1, 33, 1000, REFERENCE_TOKENS};
+    static const size_t tokens[] = {REFERENCE_TOKENS, 1, 33, 1000};
     int32_t n_splits = 0;
     uint32_t reduction = 0;
 
@@ -165,7 +167,7 @@ static bool does(struct dnas_cuda *d, const struct dnas_cuda_product *p, enum bi
                                                &reduction, sizeof(reduction), nullptr);
     if (n_splits > 1 || reduction != CUBLASLT_REDUCTION_SCHEME_NONE)
         return false;
-    for (size_t i = 0; i < sizeof(tokens) / sizeof(*tokens); i++) {
+    for (size_t i = 0; i < (for_all ? sizeof(tokens) / sizeof(*tokens) : 1); i++) {
         size_t M = p->sum_of_tokens ? p->M : tokens[i], K = p->sum_of_tokens ? tokens[i] : p->K;
         struct description x;
         cublasLtMatmulHeuristicResult_t found;
@@ -181,9 +183,10 @@ static bool does(struct dnas_cuda *d, const struct dnas_cuda_product *p, enum bi
     return true;
 }
 
-/* The first algorithm of the library's that does; false if there is none. */
+/* The first algorithm that does of those that the library has for so many tokens; false if there
+ * is none. */
 static bool choose(struct dnas_cuda *d, const struct dnas_cuda_product *p, enum bias_way way,
-                   cublasLtMatmulAlgo_t *algorithm)
+                   size_t tokens, bool for_all, cublasLtMatmulAlgo_t *algorithm)
 {
     uint32_t none = CUBLASLT_REDUCTION_SCHEME_NONE, alignment = ALIGNMENT;
     size_t workspace = WORKSPACE_BYTES;
@@ -209,14 +212,14 @@ static bool choose(struct dnas_cuda *d, const struct dnas_cuda_product *p, enum 
         CUBLAS_CHECK(
             d, cublasLtMatmulPreferenceSetAttribute(wish, each[k], &alignment, sizeof(alignment)));
     }
-    if (describe(d, &x, p, p->sum_of_tokens ? p->M : REFERENCE_TOKENS,
-                 p->sum_of_tokens ? REFERENCE_TOKENS : p->K, way) &&
+    if (describe(d, &x, p, p->sum_of_tokens ? p->M : tokens, p->sum_of_tokens ? tokens : p->K,
+                 way) &&
         cublasLtMatmulAlgoGetHeuristic(d->products->handle, x.product, x.a, x.b, x.out, x.out, wish,
                                        MOST_CANDIDATES, found, &n) != CUBLAS_STATUS_SUCCESS)
         n = 0;
     for (int k = 0; k < n && !chosen; k++)
         if (found[k].state == CUBLAS_STATUS_SUCCESS && found[k].workspaceSize <= WORKSPACE_BYTES &&
-            does(d, p, way, &found[k].algo)) {
+            does(d, p, way, &found[k].algo, for_all)) {
             *algorithm = found[k].algo;
             chosen = true;
         }
@@ -247,9 +250,28 @@ static const struct plan *keep(struct dnas_cuda *d, const struct plan *k)
     return &s->plans[s->n_plans++];
 }
 
-static const struct plan *plan_of(struct dnas_cuda *d, const struct dnas_cuda_product *p)
+/* Sets k's way and algorithm.  One that does for all numbers of tokens comes first, be it found for
+ * few; a way of adding the bias is given up after that; and last comes one for many tokens, with
+ * which a product of few may be an error. */
+static bool find(struct dnas_cuda *d, const struct dnas_cuda_product *p, struct plan *k)
 {
     static const enum bias_way ways[] = {BIAS_F32, BIAS_BF16, BIAS_AFTER};
+    static const size_t tokens[] = {REFERENCE_TOKENS, 1000, 33};
+
+    for (int for_all = 1; for_all >= 0; for_all--)
+        for (size_t i = 0; i < (p->bias ? 3 : 1); i++) {
+            k->way = p->bias ? ways[i] : NO_BIAS;
+            if (k->way == BIAS_BF16 && (p->out_type != DNAS_CUDA_BF16 || p->N > MOST_BIAS))
+                continue;
+            for (size_t j = 0; j < (for_all ? 3 : 1); j++)
+                if (choose(d, p, k->way, tokens[j], for_all, &k->algorithm))
+                    return true;
+        }
+    return false;
+}
+
+static const struct plan *plan_of(struct dnas_cuda *d, const struct dnas_cuda_product *p)
+{
     struct plan k = {};
 
     for (size_t i = 0; i < d->products->n_plans; i++)
@@ -265,13 +287,8 @@ static const struct plan *plan_of(struct dnas_cuda *d, const struct dnas_cuda_pr
     k.bias = p->bias != nullptr;
     k.type = p->type;
     k.out_type = p->out_type;
-    for (size_t i = 0; i < (p->bias ? 3 : 1); i++) {
-        k.way = p->bias ? ways[i] : NO_BIAS;
-        if (k.way == BIAS_BF16 && (p->out_type != DNAS_CUDA_BF16 || p->N > MOST_BIAS))
-            continue;
-        if (choose(d, p, k.way, &k.algorithm))
-            return keep(d, &k);
-    }
+    if (find(d, p, &k))
+        return keep(d, &k);
     CUDA_FAIL(d,
               "cuBLASLt has no product of [%zu,%zu] and [%zu,%zu] in %s without a split of the sum",
               p->M, p->K, p->K, p->N, p->type == DNAS_CUDA_BF16 ? "bf16" : "f32");
@@ -287,32 +304,32 @@ __global__ static void __launch_bounds__(256)
         out[i] = (uint16_t)bf16_pack(x[i], 0);
 }
 
-/* Eight columns a thread, rows in steps of the grid. */
 template <class E>
 __global__ static void __launch_bounds__(256)
-    bias_kernel(E *out, const float *bias, size_t n, unsigned N)
+    bias_kernel(E *out, const float *bias, size_t M, unsigned N)
 {
-    for (size_t i = (size_t)block_index() * n_threads() + thread_index(); i < n;
-         i += (size_t)n_blocks() * n_threads()) {
+    for (struct walk w = walk_begin(N / 8); w.row < M; walk_on(&w)) {
+        E *at = out + w.row * N + 8 * w.piece;
         float v[8], b[8];
 
-        load8(v, out + 8 * i);
-        load8(b, bias + 8 * i % N);
+        load8(v, at);
+        load8(b, bias + 8 * w.piece);
 #pragma unroll
         for (int k = 0; k < 8; k++)
             v[k] += b[k];
-        store8(out + 8 * i, v);
+        store8(at, v);
     }
 }
 
 static void add_bias(struct dnas_cuda *d, const struct dnas_cuda_product *p)
 {
-    size_t n = p->M * p->N / 8, blocks = dnas_cuda_grid(n, 256);
+    size_t blocks = dnas_cuda_grid(p->M * (p->N / 8), 256);
 
     if (p->out_type == DNAS_CUDA_BF16)
-        LAUNCH(d, (bias_kernel<bf16>), blocks, 256, 0, (bf16 *)p->out, p->bias, n, (unsigned)p->N);
+        LAUNCH(d, (bias_kernel<bf16>), blocks, 256, 0, (bf16 *)p->out, p->bias, p->M,
+               (unsigned)p->N);
     else
-        LAUNCH(d, (bias_kernel<float>), blocks, 256, 0, (float *)p->out, p->bias, n,
+        LAUNCH(d, (bias_kernel<float>), blocks, 256, 0, (float *)p->out, p->bias, p->M,
                (unsigned)p->N);
 }
 

@@ -333,6 +333,7 @@ GPU_TEST(test_geglu)
             check_geglu(lengths[i], 40, types[k]);
         check_geglu(3, 8, types[k]);
         check_geglu(5, 3072, types[k]);
+        check_geglu(500, 56, types[k]); /* the emulated grid is no multiple of seven pieces */
     }
 }
 
@@ -464,6 +465,47 @@ GPU_TEST(test_linear_bias_refused)
     }
 }
 
+/* Where cuBLASLt names an algorithm that does for all numbers of rows only when it is asked for
+ * few. */
+GPU_TEST(test_linear_found_for_few)
+{
+    char why[200];
+
+    if (!gpu_emulated)
+        SKIP("only an emulated cuBLASLt can be told to refuse");
+    setenv("DNAS_EMULATED_REFUSE", "many", 1);
+    gpu->close(dev);
+    dev = gpu->open(0, why, sizeof(why));
+    for (int k = 0; k < 2; k++)
+        check_linear(33, 48, 56, true, 1, types[k]);
+    unsetenv("DNAS_EMULATED_REFUSE");
+}
+
+/* Where it has none: products of many rows go on, one of few is an error. */
+GPU_TEST(test_linear_none_for_few)
+{
+    enum { T = 64, N = 64 };
+    char why[200];
+    void *x, *out;
+
+    if (!gpu_emulated)
+        SKIP("only an emulated cuBLASLt can be told to refuse");
+    setenv("DNAS_EMULATED_REFUSE", "plain", 1);
+    gpu->close(dev);
+    dev = gpu->open(0, why, sizeof(why));
+    x = gpu->alloc(dev, T * N * sizeof(float));
+    out = gpu->alloc(dev, T * N * sizeof(float));
+    gpu->zero(dev, x, T * N * sizeof(float));
+    gpu->linear_fwd(dev, out, x, x, NULL, NULL, T, N, N, DNAS_CUDA_F32);
+    CHECK_INT(gpu->wait(dev), 0);
+    gpu->linear_fwd(dev, out, x, x, NULL, NULL, 1, N, N, DNAS_CUDA_F32);
+    CHECK_INT(gpu->wait(dev), -1);
+    CHECK(strstr(gpu->error(dev), "CUBLAS_STATUS_NOT_SUPPORTED") != NULL);
+    gpu->close(dev);
+    unsetenv("DNAS_EMULATED_REFUSE");
+    dev = gpu->open(0, why, sizeof(why));
+}
+
 int main(int argc, char **argv)
 {
     gpu_begin(argc, argv);
@@ -480,6 +522,8 @@ int main(int argc, char **argv)
     RUN(test_meanpool);
     RUN(test_linear);
     RUN(test_linear_bias_refused);
+    RUN(test_linear_found_for_few);
+    RUN(test_linear_none_for_few);
     gpu_end();
     return check_done();
 }

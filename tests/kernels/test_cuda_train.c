@@ -258,6 +258,7 @@ GPU_TEST(test_geglu)
             check_geglu(0, 16, in_place, types[k]);
             check_geglu(1, 8, in_place, types[k]);
             check_geglu(33, 72, in_place, types[k]);
+            check_geglu(200, 72, in_place, types[k]);
         }
 }
 

@@ -7,7 +7,8 @@
  * the first three are no good for our purpose: one splits the sum, one does only for many
  * rows, one needs more workspace than it says at first.  Who runs one of these gets a
  * result that depends on the number of columns.  The environment:
- *   DNAS_EMULATED_REFUSE  bias-f32, bias-bf16: there is no algorithm for that; with commas
+ *   DNAS_EMULATED_REFUSE  with commas between: bias-f32, bias-bf16: there is no algorithm for
+ *                         that; plain, many: not the good one, at all or asked for many rows
  */
 #ifndef DNAS_EMULATOR_CUBLASLT_H
 #define DNAS_EMULATOR_CUBLASLT_H

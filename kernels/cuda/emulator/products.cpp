@@ -49,6 +49,17 @@ bool has_algorithm(const emulated_matmul *m, const emulated_layout *out)
     return !refused(m->bias_type == CUDA_R_32F ? "bias-f32" : "bias-bf16");
 }
 
+/* FOR_MANY_ROWS does for no others. */
+bool is_for_few(const emulated_matmul *m, const emulated_layout *a, const emulated_layout *out)
+{
+    return out->columns < 64 || (m->a_turned ? a->rows : a->columns) < 64;
+}
+
+bool is_for_many(const emulated_matmul *m, const emulated_layout *a, const emulated_layout *out)
+{
+    return out->columns > 1000 || (m->a_turned ? a->rows : a->columns) > 1000;
+}
+
 /* Whether the shapes belong together. */
 bool agree(const emulated_matmul *m, const emulated_layout *a, const emulated_layout *b,
            const emulated_layout *c, const emulated_layout *out)
@@ -279,6 +290,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     if (!has_algorithm(desc, out) || wish->reductions != CUBLASLT_REDUCTION_SCHEME_NONE)
         return CUBLAS_STATUS_NOT_SUPPORTED;
     for (int k = 0; k < N_ALGORITHMS && *n < wanted; k++) {
+        if (k == PLAIN && (refused("plain") || (refused("many") && is_for_many(desc, a, out))))
+            continue;
         memset(&found[*n], 0, sizeof(found[*n]));
         found[*n].algo.data[0] = (uint64_t)k;
         found[*n].workspaceSize = wish->workspace;
@@ -293,11 +306,9 @@ cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t de
                                        const cublasLtMatmulAlgo_t *algorithm,
                                        cublasLtMatmulHeuristicResult_t *found)
 {
-    size_t inner = desc->a_turned ? a->rows : a->columns;
-
     if (!agree(desc, a, b, c, out) || !has_algorithm(desc, out))
         return CUBLAS_STATUS_INVALID_VALUE;
-    if (algorithm->data[0] == FOR_MANY_ROWS && (out->columns < 64 || inner < 64))
+    if (algorithm->data[0] == FOR_MANY_ROWS && is_for_few(desc, a, out))
         return CUBLAS_STATUS_NOT_SUPPORTED;
     found->algo = *algorithm;
     found->state = CUBLAS_STATUS_SUCCESS;
@@ -338,6 +349,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
         !has_algorithm(desc, out_layout) || !workspace ||
         ((uintptr_t)a | (uintptr_t)b | (uintptr_t)c | (uintptr_t)out) % 16 != 0)
         return CUBLAS_STATUS_INVALID_VALUE;
+    if (k == FOR_MANY_ROWS && is_for_few(desc, a_layout, out_layout))
+        return CUBLAS_STATUS_NOT_SUPPORTED;
     emulated_queue(stream, [=] {
         for (size_t i = 0; i < lo.n_batches; i++)
             multiply(m, one, of_batch(a, la, i), la, of_batch(b, lb, i), lb, keep,
