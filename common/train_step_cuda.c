@@ -134,11 +134,31 @@ static void lane_free(const struct runner *r, struct lane *y)
         twin_free(r, twins[i]);
 }
 
-/* What depends on the room for rows; whether there was memory. */
+/* Of the matrices whose gradients the GPU computes, and with them of biases: the most elements, and
+ * the most rows. */
+static void largest_matrix(const struct dnas_net *net, size_t *elements, size_t *rows)
+{
+    *elements = *rows = 0;
+    for (size_t i = 0; i < net->n_tensors; i++) {
+        const struct dnas_layout_tensor *t = &net->tensors[i].tensor;
+
+        if (t->role != DNAS_ROLE_MATRIX && !(i == 0 && net->heads.mlm))
+            continue;
+        *elements = t->n > *elements ? t->n : *elements;
+        *rows = t->shape[0] > *rows ? t->shape[0] : *rows;
+    }
+}
+
+/* What depends on the room for rows; whether there was memory.  The library's own comes first, so
+ * that no step finds that there is none. */
 static bool make_room(struct runner *r)
 {
     const struct dnas_net *net = r->d->net;
+    size_t elements, rows;
 
+    largest_matrix(net, &elements, &rows);
+    if (r->api->reserve(r->device, r->room, rows, channels(r), elements) != 0)
+        return false;
     r->passes = r->way->create(r->d, r->room);
     r->dx = r->api->alloc(r->device, r->room * channels(r) * r->size);
     if (!r->passes || !r->dx)
@@ -189,15 +209,10 @@ static uint64_t bytes_for(const struct runner *r, size_t room)
 static uint64_t bytes_taken(const struct runner *r)
 {
     const struct dnas_net *net = r->d->net;
-    uint64_t largest = 0;
+    size_t elements, rows;
 
-    for (size_t i = 0; i < net->n_tensors; i++) {
-        const struct dnas_layout_tensor *t = &net->tensors[i].tensor;
-
-        if (t->role == DNAS_ROLE_MATRIX || (i == 0 && net->heads.mlm))
-            largest = t->n > largest ? t->n : largest;
-    }
-    return OF_LIBRARY + (r->d->narrow ? 18 : 16) * (uint64_t)net->n + 36 * largest +
+    largest_matrix(net, &elements, &rows);
+    return OF_LIBRARY + (r->d->narrow ? 18 : 16) * (uint64_t)net->n + 36 * (uint64_t)elements +
            2 * (uint64_t)r->n_hidden * channels(r) * r->size;
 }
 

@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Changes whenever the table does: a library of another build is refused. */
-#define DNAS_CUDA_ABI 1
+#define DNAS_CUDA_ABI 2
 
 struct dnas_cuda;      /* an opened device, with its queue */
 struct dnas_cuda_pack; /* where each sequence of a batch lies */
@@ -142,7 +142,7 @@ struct dnas_cuda_api {
      * and but for adamw_step, convert and sum_squares arrays stand at multiples of 16 bytes.  From
      * a first call on the library keeps device memory of its own, as much as the largest call asked
      * for: 36 O I bytes of a product's weights, 16 T + T C / 8 of an embedding; too little left for
-     * that is an error. ---- */
+     * that is an error, which `reserve` foresees. ---- */
 
     /* dx = dout w + add.
      *   dx  [T,I]      dout  [T,O]      w  [O,I] of `type`      add  [T,I]  NULL: 0; may be dx */
@@ -217,6 +217,10 @@ struct dnas_cuda_api {
                        uint16_t *narrow, size_t n, const struct dnas_adamw *s);
     /* *out (on the device) = the sum of x^2 in double, x  f32 [n], in an order that n fixes. */
     void (*sum_squares)(struct dnas_cuda *d, double *out, const float *x, size_t n);
+    /* Takes what all of these ask for where rows are at most T of at most C channels, embeddings
+     * of E, and matrices have at most OI elements; what was taken before is given back.  0, or -1
+     * where there is not so much left, which is no error of the device, or after an error. */
+    int (*reserve)(struct dnas_cuda *d, size_t T, size_t C, size_t E, size_t OI);
 };
 
 /* The one symbol of the library. */

@@ -63,6 +63,7 @@ static const struct dnas_cuda_api table = {
     .convert = dnas_cuda_convert,
     .adamw_step = dnas_cuda_adamw_step,
     .sum_squares = dnas_cuda_sum_squares,
+    .reserve = dnas_cuda_reserve,
 };
 
 extern "C" __attribute__((visibility("default"))) const struct dnas_cuda_api *dnas_cuda_table(void)
