@@ -65,7 +65,10 @@ int dnas_bert_packed_check(const struct dnas_shape *s, enum dnas_cuda_type type,
     if (D > MOST_OF_A_HEAD)
         return dnas_err_set(err, "heads have %d channels at most, not %zu", MOST_OF_A_HEAD, D);
     if (type == DNAS_CUDA_BF16 && D != 16 && D != 32 && D != 64 && D != 128)
-        return dnas_err_set(err, "bf16 takes heads of 16, 32, 64 or 128 channels, not of %zu", D);
+        return dnas_err_set(err,
+                            "bf16 takes heads of 16, 32, 64 or 128 channels, not of %zu: give "
+                            "--precision f32",
+                            D);
     return 0;
 }
 

@@ -387,21 +387,8 @@ static void backward_embed(struct dnas_passes *base, const struct dnas_pass *y, 
                           shape(p)->V, C, freeze_first, p->type);
 }
 
-/* Backward takes fewer widths of a head than forward. */
-static int check(const struct dnas_shape *s, enum dnas_cuda_type type, struct dnas_err *err)
-{
-    size_t D = s->C / s->H;
-
-    if (type == DNAS_CUDA_BF16 && D != 16 && D != 32 && D != 64)
-        return dnas_err_set(err,
-                            "bf16 takes heads of 16, 32 or 64 channels, not of %zu: give "
-                            "--precision f32",
-                            D);
-    return dnas_bert_packed_check(s, type, err);
-}
-
 const struct dnas_pass_backbone dnas_bert_pass = {
-    .check = check,
+    .check = dnas_bert_packed_check,
     .bytes = bytes,
     .create = create,
     .release = release,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/backbone.h"
+#include "common/msg.h"
 #include "common/rng.h"
 #include "common/tape.h"
 #include "common/xmem.h"
@@ -159,6 +160,30 @@ void dnas_net_copy(struct dnas_net *net, struct dnas_network *from)
         from->backbone->tensor(&t, from, i);
         memcpy(net->w + net->tensors[i].at, *t.field, t.n * sizeof(float));
     }
+}
+
+int dnas_net_copy_mlm(struct dnas_net *net, struct dnas_network *from, const char *name,
+                      bool speaks, struct dnas_err *err)
+{
+    size_t C = net->shape.C, V = net->shape.V;
+    struct dnas_network_head head;
+    int found = dnas_network_mlm_head(from, &head, err);
+
+    if (found > 0 && memcmp(head.decoder_w, dnas_net_words(net), V * C * sizeof(float)) == 0) {
+        memcpy((float *)net->mlm_dense_w, head.dense_w, C * C * sizeof(float));
+        memcpy((float *)net->mlm_dense_b, head.dense_b, C * sizeof(float));
+        memcpy((float *)net->mlm_norm_w, head.norm_w, C * sizeof(float));
+        memcpy((float *)net->mlm_norm_b, head.norm_b, C * sizeof(float));
+        memcpy((float *)net->mlm_bias, head.bias, V * sizeof(float));
+        if (speaks)
+            dnas_msg_verbose("%s: its head for masked tokens is taken over", name);
+    } else if (found >= 0 && speaks) {
+        dnas_msg_verbose(found ? "%s: its head for masked tokens has a decoder that is not its "
+                                 "table of words: a new head begins"
+                               : "%s: has no head for masked tokens: a new one begins",
+                         name);
+    }
+    return found < 0 ? -1 : 0;
 }
 
 int dnas_net_read(float *to, const struct dnas_net *net, struct dnas_weights *w, const char *prefix,

@@ -70,6 +70,11 @@ void dnas_net_free(struct dnas_net *net);
 void dnas_net_init(struct dnas_net *net, uint64_t seed, bool encoder);
 /* Copies the encoder of an opened network of the same shape (else a bug). */
 void dnas_net_copy(struct dnas_net *net, struct dnas_network *from);
+/* Copies the head for masked tokens of that network, too, and says so where messages are verbose
+ * and `speaks`; a file without one, or with a decoder that is not its table of words, leaves net's.
+ * 0, or -1 with a sentence. */
+int dnas_net_copy_mlm(struct dnas_net *net, struct dnas_network *from, const char *name,
+                      bool speaks, struct dnas_err *err);
 /* Copies every tensor of net called prefix + its name out of w; -1 with a
  * sentence for one that is missing or of another shape. */
 int dnas_net_read(float *to, const struct dnas_net *net, struct dnas_weights *w, const char *prefix,

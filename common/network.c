@@ -151,18 +151,13 @@ static const float *take_of_head(struct dnas_network *n, const char *name, size_
     return NULL;
 }
 
-int dnas_network_set_output(struct dnas_network *n, enum dnas_output output, struct dnas_err *err)
+/* The whole head, whose tensors have these names. */
+static int take_head(struct dnas_network *n, struct dnas_network_head *h, const char *const *name,
+                     struct dnas_err *err)
 {
-    const char *const *name = n->backbone->head;
-    struct dnas_network_head *h = &n->head;
     size_t C = n->shape.C, V = n->shape.V;
     struct dnas_layout_tensor words;
 
-    n->output = output;
-    if (output == DNAS_OUTPUT_HIDDEN)
-        return 0;
-    if (!name)
-        return dnas_err_set(err, "networks of the kind '%s' give no logits", n->backbone->name);
     h->dense_w = take_of_head(n, name[0], C, C, err);
     h->dense_b = h->dense_w ? take_of_head(n, name[1], C, 0, err) : NULL;
     h->norm_w = h->dense_b ? take_of_head(n, name[2], C, 0, err) : NULL;
@@ -175,6 +170,29 @@ int dnas_network_set_output(struct dnas_network *n, enum dnas_output output, str
         h->decoder_w = *words.field;
     }
     return h->bias && h->decoder_w ? 0 : -1;
+}
+
+int dnas_network_set_output(struct dnas_network *n, enum dnas_output output, struct dnas_err *err)
+{
+    n->output = output;
+    if (output == DNAS_OUTPUT_HIDDEN)
+        return 0;
+    if (!n->backbone->head)
+        return dnas_err_set(err, "networks of the kind '%s' give no logits", n->backbone->name);
+    return take_head(n, &n->head, n->backbone->head, err);
+}
+
+int dnas_network_mlm_head(struct dnas_network *n, struct dnas_network_head *head,
+                          struct dnas_err *err)
+{
+    const char *const *name = n->backbone->mlm_head;
+
+    for (size_t i = 0; name && i < DNAS_HEAD_TENSORS; i++)
+        if (i != 4 && !dnas_weights_find(n->weights, "", name[i])) /* all but the decoder */
+            return 0;
+    if (!name)
+        return 0;
+    return take_head(n, head, name, err) == 0 ? 1 : -1;
 }
 
 size_t dnas_network_dims(const struct dnas_network *n)

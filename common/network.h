@@ -83,6 +83,10 @@ void dnas_network_run_free(struct dnas_network_run *run);
  * sentence where the file has no head that gives logits.  A head without a
  * decoder shares the table of words. */
 int dnas_network_set_output(struct dnas_network *n, enum dnas_output output, struct dnas_err *err);
+/* The head for masked tokens that training would go on with, views of the file: 1, 0 where the file
+ * has not all of it, -1 with a sentence for a tensor of another shape or not finite. */
+int dnas_network_mlm_head(struct dnas_network *n, struct dnas_network_head *head,
+                          struct dnas_err *err);
 /* Dimensions of an embedding: C, or V for logits. */
 size_t dnas_network_dims(const struct dnas_network *n);
 /* The embedding, f64 [dnas_network_dims], of the mean, f64 [C], of rows that

@@ -231,6 +231,8 @@ static int make_net(struct run *r, struct dnas_err *err)
         dnas_net_init(r->net, t->seed, !init);
         if (init)
             dnas_net_copy(r->net, init);
+        if (init && heads.mlm)
+            status = dnas_net_copy_mlm(r->net, init, t->init, is_first(r), err);
     }
     dnas_network_close(init);
     return status;

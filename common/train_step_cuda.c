@@ -8,8 +8,10 @@
  * runs forward again before its backward (gradient caching).  A mixed batch is
  * three kinds of chunks: first members up to the layer (their states kept in
  * `hidden`), mixed rows from there on (their gradients kept in `d_hidden`), and
- * second members.  Chunks depend on the lengths and on the whole memory of the
- * GPU alone, not on what is free of it, so the same GPU gives the same bits.
+ * second members.  Where these two do not fit into memory for the whole batch,
+ * they are of one group of pairs that are mixed with each other at a time.
+ * Chunks depend on the lengths and on the whole memory of the GPU alone, not on
+ * what is free of it, so the same GPU gives the same bits.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +20,7 @@
 #include "common/mlm_pass.h"
 #include "common/msg.h"
 #include "common/pass.h"
+#include "common/train_step_cut.h"
 #include "common/train_step_run.h"
 #include "common/xmem.h"
 
@@ -40,15 +43,6 @@ struct lane {
     struct twin guess;       /* u32 [room]  rows to be guessed from */
     struct twin target;      /* u16 [room] */
     size_t n_guesses;
-};
-
-enum kind { WHOLE, LOWER, UPPER }; /* all layers; those below the mixing; those above */
-
-struct chunk {
-    enum kind kind;
-    size_t from, n;  /* sequences, in the order of dnas_step_call_row */
-    size_t T, first; /* rows of passes.h */
-    size_t at;       /* of the first row in hidden or d_hidden */
 };
 
 struct runner {
@@ -75,11 +69,9 @@ struct runner {
 
     /* the call at hand */
     const struct dnas_step_call *call;
-    struct chunk *chunks; /* [2 max_B]: no chunk is empty */
-    size_t n_chunks;
-    bool is_kept;                 /* all chunks' states are there at once */
-    size_t *hidden_at, *mixed_at; /* [max_B] where first members and mixed rows begin */
-    uint32_t *offset;             /* [max_B + 1] */
+    struct dnas_step_cut cut;
+    size_t in_hidden; /* the group whose states hidden has */
+    uint32_t *offset; /* [max_B + 1] */
 };
 
 static struct runner *of(struct dnas_step_runner *r)
@@ -115,7 +107,8 @@ static void send(const struct runner *r, const struct twin *t, size_t size_bytes
 
 static bool lane_new(const struct runner *r, struct lane *y)
 {
-    y->pack = r->way->pack_new(r->d, r->room, r->max_B);
+    /* No sequence is empty. */
+    y->pack = r->way->pack_new(r->d, r->room, r->max_B < r->room ? r->max_B : r->room);
     y->mark = r->api->mark_new(r->device);
     y->is_used = false;
     return y->pack && y->mark && twin_new(r, &y->ids, r->room * sizeof(uint16_t)) &&
@@ -141,11 +134,31 @@ static void lane_free(const struct runner *r, struct lane *y)
         twin_free(r, twins[i]);
 }
 
-/* What depends on the room for rows; whether there was memory. */
+/* Of the matrices whose gradients the GPU computes, and with them of biases: the most elements, and
+ * the most rows. */
+static void largest_matrix(const struct dnas_net *net, size_t *elements, size_t *rows)
+{
+    *elements = *rows = 0;
+    for (size_t i = 0; i < net->n_tensors; i++) {
+        const struct dnas_layout_tensor *t = &net->tensors[i].tensor;
+
+        if (t->role != DNAS_ROLE_MATRIX && !(i == 0 && net->heads.mlm))
+            continue;
+        *elements = t->n > *elements ? t->n : *elements;
+        *rows = t->shape[0] > *rows ? t->shape[0] : *rows;
+    }
+}
+
+/* What depends on the room for rows; whether there was memory.  The library's own comes first, so
+ * that no step finds that there is none. */
 static bool make_room(struct runner *r)
 {
     const struct dnas_net *net = r->d->net;
+    size_t elements, rows;
 
+    largest_matrix(net, &elements, &rows);
+    if (r->api->reserve(r->device, r->room, rows, channels(r), elements) != 0)
+        return false;
     r->passes = r->way->create(r->d, r->room);
     r->dx = r->api->alloc(r->device, r->room * channels(r) * r->size);
     if (!r->passes || !r->dx)
@@ -196,22 +209,55 @@ static uint64_t bytes_for(const struct runner *r, size_t room)
 static uint64_t bytes_taken(const struct runner *r)
 {
     const struct dnas_net *net = r->d->net;
-    uint64_t largest = 0;
+    size_t elements, rows;
 
-    for (size_t i = 0; i < net->n_tensors; i++) {
-        const struct dnas_layout_tensor *t = &net->tensors[i].tensor;
-
-        if (t->role == DNAS_ROLE_MATRIX || (i == 0 && net->heads.mlm))
-            largest = t->n > largest ? t->n : largest;
-    }
-    return OF_LIBRARY + (r->d->narrow ? 18 : 16) * (uint64_t)net->n + 36 * largest +
+    largest_matrix(net, &elements, &rows);
+    return OF_LIBRARY + (r->d->narrow ? 18 : 16) * (uint64_t)net->n + 36 * (uint64_t)elements +
            2 * (uint64_t)r->n_hidden * channels(r) * r->size;
 }
 
-/* The rows that nine tenths of the GPU's memory hold, of those that are wanted. */
+/* What training plans with. */
+static uint64_t memory_of(const struct runner *r)
+{
+    return r->d->gpu->info.memory_bytes / 10 * 9;
+}
+
+static size_t least_room(const struct runner *r)
+{
+    return aligned(r->o.max_T);
+}
+
+/* The pairs of a batch that this rank runs, at most. */
+static size_t max_share(const struct runner *r)
+{
+    size_t n_ranks = r->o.comm ? (size_t)dnas_comm_n_ranks(r->o.comm) : 1;
+
+    return (r->o.max_pairs + n_ranks - 1) / n_ranks;
+}
+
+/* How many pairs' states between layers are kept at a time: the batch's, where they take at most a
+ * quarter of what is there for passes; else a group's, for which lower layers run once more. */
+static void size_hidden(struct runner *r)
+{
+    size_t share = max_share(r), group = r->o.mix_group < share ? r->o.mix_group : share;
+    uint64_t memory = memory_of(r), least = bytes_for(r, least_room(r)), with_group, whole;
+
+    if (group == 0)
+        return;
+    r->cut.together = group;
+    r->n_hidden = group * r->o.max_T;
+    with_group = bytes_taken(r);
+    r->n_hidden = share * r->o.max_T;
+    whole = bytes_taken(r);
+    if (whole + least <= memory && whole - with_group <= (memory - with_group) / 4)
+        r->cut.together = share;
+    r->n_hidden = r->cut.together * r->o.max_T;
+}
+
+/* The rows that the memory holds, of those that are wanted. */
 static size_t rows_in_memory(const struct runner *r, size_t least, size_t wanted)
 {
-    uint64_t taken = bytes_taken(r), memory = r->d->gpu->info.memory_bytes / 10 * 9;
+    uint64_t taken = bytes_taken(r), memory = memory_of(r);
     size_t low = least, high = wanted;
 
     while (low < high) { /* bisection in multiples of the unit */
@@ -228,9 +274,7 @@ static size_t rows_in_memory(const struct runner *r, size_t least, size_t wanted
 
 static int find_room(struct runner *r, struct dnas_err *err)
 {
-    size_t n_ranks = r->o.comm ? (size_t)dnas_comm_n_ranks(r->o.comm) : 1;
-    size_t share = (r->o.max_pairs + n_ranks - 1) / n_ranks, least = aligned(r->o.max_T);
-    size_t wanted = 2 * aligned(share * r->o.max_T), planned;
+    size_t least = least_room(r), wanted = 2 * aligned(max_share(r) * r->o.max_T), planned;
 
     r->room = planned = rows_in_memory(r, least, wanted > least ? wanted : least);
     while (!make_room(r)) {
@@ -267,9 +311,7 @@ static void release(struct dnas_step_runner *base)
     r->api->free(r->device, r->d_hidden);
     twin_free(r, &r->pooled);
     twin_free(r, &r->d_pooled);
-    free(r->chunks);
-    free(r->hidden_at);
-    free(r->mixed_at);
+    dnas_step_cut_release(&r->cut);
     free(r->offset);
     free(r);
 }
@@ -281,71 +323,17 @@ static uint64_t flop(const struct dnas_step_runner *base)
 
 /* ---- chunks ---- */
 
-/* The tokens of sequence i of this rank, as a chunk of this kind has them. */
-static size_t length(const struct runner *r, enum kind kind, size_t i)
+static size_t length(const struct runner *r, enum dnas_chunk_kind kind, size_t i)
 {
-    const struct dnas_step_call *c = r->call;
-    size_t row = dnas_step_call_row(c, i), T = c->batch->T[row], other;
-
-    if (kind != UPPER)
-        return T;
-    other = c->mix->perm[row];
-    if (other < c->from || other >= c->to)
-        DNAS_BUG("row %zu is mixed with %zu, of another process", row, other);
-    return c->batch->T[other] < T ? c->batch->T[other] : T;
-}
-
-/* Adds chunks of the sequences from..from+n-1, which begin at row `first` where all is kept. */
-static void cut(struct runner *r, enum kind kind, size_t from, size_t n, size_t first)
-{
-    struct chunk *y = NULL;
-    size_t total = 0;
-
-    for (size_t i = from; i < from + n; i++) {
-        size_t T = length(r, kind, i);
-
-        if (!y || (!r->is_kept && y->T + T > r->room)) {
-            y = &r->chunks[r->n_chunks++];
-            *y = (struct chunk){
-                .kind = kind, .from = i, .first = r->is_kept ? first : 0, .at = total};
-        }
-        y->n++;
-        y->T += T;
-        total += T;
-    }
-}
-
-static size_t tokens(const struct runner *r, size_t from, size_t n)
-{
-    size_t sum = 0;
-
-    for (size_t i = from; i < from + n; i++)
-        sum += length(r, WHOLE, i);
-    return sum;
+    return dnas_step_cut_length(r->call, kind, i);
 }
 
 /* Cuts the call's sequences. */
 static void plan(struct runner *r, const struct dnas_step_call *c)
 {
-    size_t n = c->to - c->from, firsts = 0, mixed = 0;
-
     r->call = c;
-    r->n_chunks = 0;
-    if (!c->mix) {
-        r->is_kept = tokens(r, 0, 2 * n) <= r->room;
-        cut(r, WHOLE, 0, 2 * n, 0);
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        r->hidden_at[i] = firsts;
-        r->mixed_at[i] = mixed;
-        firsts += length(r, LOWER, i);
-        mixed += length(r, UPPER, i);
-    }
-    r->is_kept = aligned(firsts) + tokens(r, n, n) <= r->room;
-    cut(r, LOWER, 0, n, 0);
-    cut(r, UPPER, 0, n, 0);
-    cut(r, WHOLE, n, n, aligned(firsts));
+    r->cut.room = r->room;
+    dnas_step_cut_call(&r->cut, c);
 }
 
 /* Row b of a chunk's blend: of two rows of `in`, from their first rows, lengths and shares. */
@@ -361,7 +349,7 @@ static void set_blend(struct lane *y, size_t b, const size_t at[2], const size_t
 
 /* Upper chunks blend states of two first members; lower ones, backward, the gradients of the mixed
  * row that is mostly theirs and of the one that they were mixed into. */
-static void fill_blend(const struct runner *r, struct lane *y, const struct chunk *k)
+static void fill_blend(const struct runner *r, struct lane *y, const struct dnas_chunk *k)
 {
     const struct dnas_step_call *c = r->call;
 
@@ -369,17 +357,18 @@ static void fill_blend(const struct runner *r, struct lane *y, const struct chun
         size_t i = k->from + b, row = c->from + i;
         float part = c->mix->lambda[row];
 
-        if (k->kind == UPPER) {
-            size_t T = length(r, UPPER, i), other = c->mix->perm[row] - c->from;
+        if (k->kind == DNAS_CHUNK_UPPER) {
+            size_t T = length(r, DNAS_CHUNK_UPPER, i), other = c->mix->perm[row] - c->from;
 
-            set_blend(y, b, (size_t[2]){r->hidden_at[i], r->hidden_at[other]}, (size_t[2]){T, T},
-                      (float[2]){part, 1 - part});
+            set_blend(y, b, (size_t[2]){r->cut.lower_at[i], r->cut.lower_at[other]},
+                      (size_t[2]){T, T}, (float[2]){part, 1 - part});
         } else {
             size_t other = c->origin[row] - c->from;
 
-            set_blend(y, b, (size_t[2]){r->mixed_at[i], r->mixed_at[other]},
-                      (size_t[2]){length(r, UPPER, i), length(r, UPPER, other)},
-                      (float[2]){part, 1 - c->mix->lambda[c->origin[row]]});
+            set_blend(
+                y, b, (size_t[2]){r->cut.upper_at[i], r->cut.upper_at[other]},
+                (size_t[2]){length(r, DNAS_CHUNK_UPPER, i), length(r, DNAS_CHUNK_UPPER, other)},
+                (float[2]){part, 1 - c->mix->lambda[c->origin[row]]});
         }
     }
     send(r, &y->at, 2 * k->n * sizeof(uint32_t));
@@ -387,7 +376,7 @@ static void fill_blend(const struct runner *r, struct lane *y, const struct chun
     send(r, &y->part, 2 * k->n * sizeof(float));
 }
 
-static void fill_guesses(const struct runner *r, struct lane *y, const struct chunk *k)
+static void fill_guesses(const struct runner *r, struct lane *y, const struct dnas_chunk *k)
 {
     y->n_guesses = 0;
     for (size_t b = 0; b < k->n; b++) {
@@ -410,7 +399,7 @@ static struct lane *lane_of(struct runner *r, size_t chunk)
 /* Brings the tables of a chunk to its lane. */
 static void load(struct runner *r, size_t chunk)
 {
-    const struct chunk *k = &r->chunks[chunk];
+    const struct dnas_chunk *k = &r->cut.chunks[chunk];
     const struct dnas_step_batch *batch = r->call->batch;
     struct lane *y = lane_of(r, chunk);
 
@@ -427,7 +416,7 @@ static void load(struct runner *r, size_t chunk)
     r->api->pack_set(r->device, y->pack, r->offset, k->n);
     send(r, &y->ids, k->T * sizeof(uint16_t));
     send(r, &y->row, k->n * sizeof(uint32_t));
-    if (k->kind != WHOLE)
+    if (k->kind != DNAS_CHUNK_WHOLE)
         fill_blend(r, y, k);
     if (r->call->guess)
         fill_guesses(r, y, k);
@@ -444,7 +433,7 @@ static void unload(struct runner *r, size_t chunk)
 
 static struct dnas_pass pass_of(struct runner *r, size_t chunk)
 {
-    const struct chunk *k = &r->chunks[chunk];
+    const struct dnas_chunk *k = &r->cut.chunks[chunk];
     const struct lane *y = lane_of(r, chunk);
     struct dnas_pass pass = {
         .pack = y->pack,
@@ -477,25 +466,26 @@ static void blend(const struct runner *r, const struct lane *y, void *out, const
 
 static void run_forward(struct runner *r, size_t chunk)
 {
-    const struct chunk *k = &r->chunks[chunk];
+    const struct dnas_chunk *k = &r->cut.chunks[chunk];
     const struct lane *y = lane_of(r, chunk);
-    size_t L = r->d->net->shape.L, layer = k->kind == WHOLE ? 0 : r->call->mix->layer;
+    size_t L = r->d->net->shape.L, layer = k->kind == DNAS_CHUNK_WHOLE ? 0 : r->call->mix->layer;
     struct dnas_pass pass;
 
     load(r, chunk);
     pass = pass_of(r, chunk);
     switch (k->kind) {
-    case WHOLE:
+    case DNAS_CHUNK_WHOLE:
         r->way->embed(r->passes, &pass);
         r->way->forward(r->passes, &pass, 0, L);
         break;
-    case LOWER:
+    case DNAS_CHUNK_LOWER:
         r->way->embed(r->passes, &pass);
         r->way->forward(r->passes, &pass, 0, layer);
         r->api->copy(r->device, states(r, r->hidden, k->at), r->way->input(r->passes, &pass, layer),
                      k->T * channels(r) * r->size);
+        r->in_hidden = k->group;
         break;
-    case UPPER:
+    case DNAS_CHUNK_UPPER:
         blend(r, y, r->way->input(r->passes, &pass, layer), r->hidden);
         r->way->forward(r->passes, &pass, layer, L);
         break;
@@ -520,28 +510,28 @@ static void backward_below(struct runner *r, const struct dnas_pass *pass, size_
 static void spread(const struct runner *r, size_t chunk)
 {
     r->api->meanpool_bwd(r->device, r->dx,
-                         (const float *)r->d_pooled.there + r->chunks[chunk].from * channels(r),
+                         (const float *)r->d_pooled.there + r->cut.chunks[chunk].from * channels(r),
                          r->lane[chunk % LANES].pack, channels(r), r->d->type);
 }
 
 static void run_backward(struct runner *r, size_t chunk)
 {
-    const struct chunk *k = &r->chunks[chunk];
+    const struct dnas_chunk *k = &r->cut.chunks[chunk];
     const struct lane *y = lane_of(r, chunk);
-    size_t L = r->d->net->shape.L, layer = k->kind == WHOLE ? 0 : r->call->mix->layer;
+    size_t L = r->d->net->shape.L, layer = k->kind == DNAS_CHUNK_WHOLE ? 0 : r->call->mix->layer;
     struct dnas_pass pass = pass_of(r, chunk);
 
     switch (k->kind) {
-    case WHOLE:
+    case DNAS_CHUNK_WHOLE:
         spread(r, chunk);
         backward_below(r, &pass, L);
         break;
-    case UPPER:
+    case DNAS_CHUNK_UPPER:
         spread(r, chunk);
         r->way->backward(r->passes, &pass, r->dx, layer > lowest(r) ? layer : lowest(r), L);
         r->api->copy(r->device, states(r, r->d_hidden, k->at), r->dx, k->T * channels(r) * r->size);
         break;
-    case LOWER:
+    case DNAS_CHUNK_LOWER:
         blend(r, y, r->dx, r->d_hidden);
         backward_below(r, &pass, layer);
         break;
@@ -579,13 +569,13 @@ static int features(struct dnas_step_runner *base, const struct dnas_step_call *
     double *means = r->pooled.there;
 
     plan(r, c);
-    for (size_t i = 0; i < r->n_chunks; i++) {
-        const struct chunk *k = &r->chunks[i];
+    for (size_t i = 0; i < r->cut.n_chunks; i++) {
+        const struct dnas_chunk *k = &r->cut.chunks[i];
         struct dnas_pass pass;
 
         run_forward(r, i);
         pass = pass_of(r, i);
-        if (k->kind != LOWER)
+        if (k->kind != DNAS_CHUNK_LOWER)
             r->api->meanpool_fwd(r->device, means + k->from * C,
                                  r->way->input(r->passes, &pass, r->d->net->shape.L), pass.pack, C,
                                  r->d->type);
@@ -601,6 +591,20 @@ static int features(struct dnas_step_runner *base, const struct dnas_step_call *
     return 0;
 }
 
+/* Before an upper chunk runs again: brings its group's states back to hidden. */
+static void refill(struct runner *r, size_t chunk)
+{
+    const struct dnas_chunk *k = &r->cut.chunks[chunk];
+
+    if (k->kind != DNAS_CHUNK_UPPER || r->in_hidden == k->group)
+        return;
+    for (size_t i = 0; i < chunk; i++)
+        if (r->cut.chunks[i].kind == DNAS_CHUNK_LOWER && r->cut.chunks[i].group == k->group) {
+            run_forward(r, i);
+            unload(r, i);
+        }
+}
+
 /* Chunks go backwards: what the last one left in features is still there. */
 static int backward(struct dnas_step_runner *base, const struct dnas_step_call *c,
                     const float *d_pooled, struct dnas_err *err)
@@ -613,11 +617,16 @@ static int backward(struct dnas_step_runner *base, const struct dnas_step_call *
         memcpy((float *)r->d_pooled.here + i * C, d_pooled + dnas_step_call_row(c, i) * C,
                C * sizeof(*d_pooled));
     send(r, &r->d_pooled, n * C * sizeof(*d_pooled));
-    for (size_t i = r->n_chunks; i-- > 0;) {
-        if (r->chunks[i].kind == LOWER && r->o.n_frozen > 0 && c->mix->layer <= lowest(r))
+    for (size_t i = r->cut.n_chunks; i-- > 0;) {
+        if (r->cut.chunks[i].kind == DNAS_CHUNK_LOWER && r->o.n_frozen > 0 &&
+            c->mix->layer <= lowest(r))
             continue; /* nothing there learns */
-        if (!r->is_kept && i + 1 < r->n_chunks)
+        if (!r->cut.is_kept && i + 1 < r->cut.n_chunks) {
+            refill(r, i);
             run_forward(r, i);
+        } else if (r->cut.n_chunks > LANES) { /* others have had its lane */
+            load(r, i);
+        }
         run_backward(r, i);
         unload(r, i);
     }
@@ -625,7 +634,7 @@ static int backward(struct dnas_step_runner *base, const struct dnas_step_call *
 }
 
 /* Adds up the losses of a chunk's guesses, sequence by sequence. */
-static void sum_losses(const struct runner *r, const struct chunk *k, double *loss)
+static void sum_losses(const struct runner *r, const struct dnas_chunk *k, double *loss)
 {
     const double *each = r->loss.here;
 
@@ -645,7 +654,7 @@ static int guess(struct dnas_step_runner *base, const struct dnas_step_call *c, 
     size_t L = r->d->net->shape.L, C = channels(r), V = r->d->net->shape.V;
 
     plan(r, c);
-    for (size_t i = 0; i < r->n_chunks; i++) {
+    for (size_t i = 0; i < r->cut.n_chunks; i++) {
         const struct lane *y = lane_of(r, i);
         struct dnas_pass pass;
 
@@ -661,7 +670,7 @@ static int guess(struct dnas_step_runner *base, const struct dnas_step_call *c, 
         r->api->copy_out(r->device, r->loss.here, r->loss.there, y->n_guesses * sizeof(*loss));
         if (wait(r, err) != 0)
             return -1;
-        sum_losses(r, &r->chunks[i], loss);
+        sum_losses(r, &r->cut.chunks[i], loss);
     }
     return 0;
 }
@@ -704,9 +713,6 @@ static int allocate(struct runner *r, struct dnas_err *err)
 {
     size_t C = channels(r), hidden_bytes = r->n_hidden * C * r->size;
 
-    r->chunks = dnas_xalloc(2 * r->max_B, sizeof(*r->chunks));
-    r->hidden_at = dnas_xalloc(r->max_B, sizeof(*r->hidden_at));
-    r->mixed_at = dnas_xalloc(r->max_B, sizeof(*r->mixed_at));
     r->offset = dnas_xalloc(r->max_B + 1, sizeof(*r->offset));
     if (hidden_bytes > 0) {
         r->hidden = r->api->alloc(r->device, hidden_bytes);
@@ -720,7 +726,7 @@ static int allocate(struct runner *r, struct dnas_err *err)
         return dnas_gpu_failed(r->d->gpu, err);
     return dnas_err_set(err,
                         "GPU number %d (%s) has no %llu bytes left for the states of a batch: give "
-                        "a smaller --batch or --max-tokens, or --device cpu",
+                        "a smaller --batch, --mix-group or --max-tokens, or --device cpu",
                         r->d->gpu->number, r->d->gpu->info.name,
                         2 * (unsigned long long)hidden_bytes);
 }
@@ -729,7 +735,6 @@ struct dnas_step_runner *dnas_step_cuda_new(struct dnas_net_cuda *d,
                                             const struct dnas_step_options *o, struct dnas_err *err)
 {
     struct runner *r = dnas_xzalloc(1, sizeof(*r));
-    size_t n_ranks = o->comm ? (size_t)dnas_comm_n_ranks(o->comm) : 1;
 
     r->base.ops = &ops;
     r->d = d;
@@ -740,7 +745,8 @@ struct dnas_step_runner *dnas_step_cuda_new(struct dnas_net_cuda *d,
     r->drop = dnas_step_drop(o);
     r->size = d->type == DNAS_CUDA_F32 ? sizeof(float) : sizeof(uint16_t);
     r->max_B = 2 * o->max_pairs;
-    r->n_hidden = o->mix_group > 0 ? (o->max_pairs + n_ranks - 1) / n_ranks * o->max_T : 0;
+    dnas_step_cut_init(&r->cut, o->max_pairs);
+    size_hidden(r);
     if (allocate(r, err) == 0 && find_room(r, err) == 0)
         return &r->base;
     release(&r->base);

@@ -144,7 +144,7 @@ struct dnas_cuda_api {
      * and but for adamw_step, convert and sum_squares arrays stand at multiples of 16 bytes.  From
      * a first call on the library keeps device memory of its own, as much as the largest call asked
      * for: 36 O I bytes of a product's weights, 16 T + T C / 8 of an embedding; too little left for
-     * that is an error. ---- */
+     * that is an error, which `reserve` foresees. ---- */
 
     /* dx = dout w + add.
      *   dx  [T,I]      dout  [T,O]      w  [O,I] of `type`      add  [T,I]  NULL: 0; may be dx */
@@ -172,7 +172,7 @@ struct dnas_cuda_api {
     /* Scores are computed again from lse; the blocks that forward skipped are skipped again, two
      * passes instead of atomics.  lse is attention_fwd's of the same pack.
      *   dqkv  [T,3 H D]      dout, out  [T,H D]      qkv  [T,3 H D]
-     * D is 16, 32 or 64 in bf16, at most 128 in f32. */
+     * D is 16, 32, 64 or 128 in bf16, at most 128 in f32, as forward. */
     void (*attention_bwd)(struct dnas_cuda *d, void *dqkv, const void *dout, const void *out,
                           const float *lse, const void *qkv, struct dnas_cuda_pack *p,
                           enum dnas_cuda_type type);
@@ -219,6 +219,10 @@ struct dnas_cuda_api {
                        uint16_t *narrow, size_t n, const struct dnas_adamw *s);
     /* *out (on the device) = the sum of x^2 in double, x  f32 [n], in an order that n fixes. */
     void (*sum_squares)(struct dnas_cuda *d, double *out, const float *x, size_t n);
+    /* Takes what all of these ask for where rows are at most T of at most C channels, embeddings
+     * of E, and matrices have at most OI elements; what was taken before is given back.  0, or -1
+     * where there is not so much left, which is no error of the device, or after an error. */
+    int (*reserve)(struct dnas_cuda *d, size_t T, size_t C, size_t E, size_t OI);
 
     /* ---- forward, of ABI 2 ---- */
 

@@ -78,6 +78,11 @@ __global__ static void __launch_bounds__(32)
         *out = sum;
 }
 
+size_t dnas_cuda_sum_squares_scratch(void)
+{
+    return SUM_BLOCKS * sizeof(double);
+}
+
 void dnas_cuda_sum_squares(struct dnas_cuda *d, double *out, const float *x, size_t n)
 {
     size_t n_parts = n / THREADS + 1;

@@ -239,8 +239,12 @@ void dnas_cuda_attention_bwd_bf16(struct dnas_cuda *d, const struct attention_bw
         launch<64, true, 3>(d, w);
         launch<64, false, 4>(d, w);
         break;
+    case 128:
+        launch<128, true, 2>(d, w);
+        launch<128, false, 2>(d, w);
+        break;
     default:
-        CUDA_FAIL(d, "training in bf16 has heads of 16, 32 or 64 channels, not %u", w->D);
+        CUDA_FAIL(d, "training in bf16 has heads of 16, 32, 64 or 128 channels, not %u", w->D);
     }
 }
 

@@ -65,6 +65,11 @@ __global__ static void __launch_bounds__(32 * WARPS)
     }
 }
 
+size_t dnas_cuda_columns_sum_scratch(size_t C)
+{
+    return MOST_PARTS * C * sizeof(float);
+}
+
 void dnas_cuda_columns_sum(struct dnas_cuda *d, float *sum, const void *x, size_t T, size_t C,
                            enum dnas_cuda_type type)
 {

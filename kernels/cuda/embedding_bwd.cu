@@ -223,18 +223,31 @@ __global__ static void __launch_bounds__(32)
     add_row(dwords + (size_t)word * C + i, sum);
 }
 
+/* Keys are sorted in a power of two. */
+static size_t n_keys(size_t T)
+{
+    size_t n = 64;
+
+    while (n < T)
+        n *= 2;
+    return n;
+}
+
+size_t dnas_cuda_embedding_bwd_scratch(size_t T, size_t C)
+{
+    return n_keys(T) * sizeof(key64) + 2 * ((T + STRETCH - 1) / STRETCH) * C * sizeof(float);
+}
+
 static void by_word(struct dnas_cuda *d, float *dwords, const void *dout, const uint16_t *ids,
                     size_t T, size_t C, int freeze_first, enum dnas_cuda_type type)
 {
-    size_t n = 64, n_stretches = (T + STRETCH - 1) / STRETCH;
+    size_t n = n_keys(T), n_stretches = (T + STRETCH - 1) / STRETCH;
     size_t blocks = n_stretches * ((C + COLUMNS - 1) / COLUMNS);
     unsigned least = freeze_first ? 1 : 0;
     struct ends ends;
     key64 *key;
 
-    while (n < T)
-        n *= 2;
-    key = (key64 *)dnas_cuda_scratch(d, n * sizeof(*key) + 2 * n_stretches * C * sizeof(float));
+    key = (key64 *)dnas_cuda_scratch(d, dnas_cuda_embedding_bwd_scratch(T, C));
     if (!key)
         return;
     ends.first = (float *)(key + n);

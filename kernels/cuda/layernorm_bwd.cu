@@ -112,6 +112,11 @@ template <class E> static void of_type(struct dnas_cuda *d, const struct work *w
     }
 }
 
+size_t dnas_cuda_layernorm_bwd_scratch(size_t C)
+{
+    return MOST_BLOCKS * 2 * C * sizeof(float);
+}
+
 void dnas_cuda_layernorm_bwd(struct dnas_cuda *d, void *dx, float *dweight, float *dbias,
                              const void *dout, const void *x, const float *mean, const float *rstd,
                              const float *weight, size_t T, size_t C, enum dnas_cuda_type type)

@@ -31,18 +31,29 @@ void dnas_cuda_linear_bwd(struct dnas_cuda *d, void *dx, const void *dout, const
     dnas_cuda_multiply(d, &p);
 }
 
+/* How many equal stretches T tokens are cut into; at most one more is left over. */
+static size_t n_stretches(size_t T)
+{
+    size_t n = T / LEAST_TOKENS;
+
+    return n < MOST_STRETCHES ? n : MOST_STRETCHES;
+}
+
+size_t dnas_cuda_linear_bwd_weight_scratch(size_t T, size_t OI)
+{
+    return (n_stretches(T) + 1) * OI * sizeof(float);
+}
+
 void dnas_cuda_linear_bwd_weight(struct dnas_cuda *d, float *dw, float *dbias, const void *dout,
                                  const void *y, size_t T, size_t O, size_t I,
                                  enum dnas_cuda_type type)
 {
-    size_t each = type == DNAS_CUDA_BF16 ? 2 : 4, n = T / LEAST_TOKENS, length = 0, n_parts;
+    size_t each = type == DNAS_CUDA_BF16 ? 2 : 4, n = n_stretches(T), length = 0, n_parts;
     struct dnas_cuda_product p = {};
     float *part;
 
     if (!dnas_cuda_enter(d) || T == 0 || O == 0 || I == 0)
         return;
-    if (n > MOST_STRETCHES)
-        n = MOST_STRETCHES;
     if (n > 0)
         length = T / n / STRETCH_STEP * STRETCH_STEP;
     n_parts = n + (n * length < T);

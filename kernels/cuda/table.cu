@@ -64,6 +64,7 @@ static struct dnas_cuda_api table = {
     .convert = dnas_cuda_convert,
     .adamw_step = dnas_cuda_adamw_step,
     .sum_squares = dnas_cuda_sum_squares,
+    .reserve = dnas_cuda_reserve,
     .linear_geglu_fwd = dnas_cuda_linear_geglu_fwd,
 };
 

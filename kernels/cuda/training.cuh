@@ -11,6 +11,14 @@
  * the next operation gets the same.  It grows when more is asked for, which waits for the queue.
  * NULL after an error, and no memory is one. */
 void *dnas_cuda_scratch(struct dnas_cuda *d, size_t bytes);
+int dnas_cuda_reserve(struct dnas_cuda *d, size_t T, size_t C, size_t E, size_t OI);
+
+/* The most that an operation asks for, of T rows or fewer. */
+size_t dnas_cuda_linear_bwd_weight_scratch(size_t T, size_t OI);
+size_t dnas_cuda_embedding_bwd_scratch(size_t T, size_t C);
+size_t dnas_cuda_layernorm_bwd_scratch(size_t C);
+size_t dnas_cuda_columns_sum_scratch(size_t C);
+size_t dnas_cuda_sum_squares_scratch(void);
 
 void dnas_cuda_linear_bwd(struct dnas_cuda *d, void *dx, const void *dout, const void *w,
                           const void *add, size_t T, size_t O, size_t I, enum dnas_cuda_type type);

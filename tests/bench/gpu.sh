@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # gpu.sh - `make bench-gpu`: the CUDA library beside the limits of the GPU and beside PyTorch,
-# all in one run of less than ten minutes.
+# all in one run of some ten minutes.
 #
 #   gpu.sh           on GPU number 0
 #   gpu.sh --tiny    on the emulated one, tiny: that it runs, not how fast
@@ -85,14 +85,16 @@ if [ -z "$tiny" ]; then
 fi
 
 echo "== training: steps of 48 pairs x 2 x 2,000 tokens, Adam included, bf16"
-within 120 "$BUILD"/tests/bench/bench_train gpu $tiny
+within 120 "$BUILD"/tests/bench/bench_train gpu $tiny | tee "$tmp/steps"
 
-torch=''
+works='import torch; assert torch.cuda.is_available()' torch=''
+[ -z "$tiny" ] || works='import torch'
 for python in python3 /usr/bin/python3; do
-    [ -n "$torch" ] || { "$python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null && torch=$python; }
+    [ -n "$torch" ] || { "$python" -c "$works" 2>/dev/null && torch=$python; }
 done
-if [ -n "$torch" ]; then
-    within 200 "$torch" tests/bench/gpu_peers.py
+if [ -z "$torch" ]; then
+    echo "python3 has no torch$([ -n "$tiny" ] || echo ' with CUDA'): PyTorch is left out"
 else
-    echo "python3 has no torch with CUDA: PyTorch is left out"
+    within 150 "$torch" tests/bench/train_peers.py gpu $tiny "$tmp/steps"
+    [ -n "$tiny" ] || within 200 "$torch" tests/bench/gpu_peers.py
 fi

@@ -153,6 +153,36 @@ test_from_a_model() {
         -o x.safetensors t.dnas
 }
 
+# Masked tokens go on where pre-training ended: validation of step 0 is the last one of the run before, from
+# a file and from a folder.  A model without that head begins a new one, and so does one whose decoder is not
+# its table of words.
+test_masked_tokens_from_a_model() {
+    local from at
+    make_pairs 120
+    train --curriculum mlm:3 --log before.tsv --save-hf hf -o m.safetensors t.dnas || fail "pre-training"
+    train --curriculum wsimclr:1 -o none.safetensors t.dnas || fail "no model without that head"
+    at=$(head -c 40000 m.safetensors | tr -d '\0' | LC_ALL=C grep -ao '"cls.predictions.decoder.weight":{[^}]*}' |
+        sed 's/.*"data_offsets":\[\([0-9]*\),.*/\1/')
+    cp m.safetensors own.safetensors
+    printf '\0\0\200\077' | dd of=own.safetensors bs=1 conv=notrunc status=none \
+        seek=$((8 + $(od -An -tu8 -N8 m.safetensors) + ${at:-0}))
+    for from in m.safetensors hf none.safetensors own.safetensors; do
+        expect_ok dnas-train -v --init "$from" -T tok.json --max-tokens 40 -b 16 --curriculum mlm --max-steps 1 \
+            --log "$from.tsv" -o n.safetensors t.dnas
+        cp "$TMP/err" "$from.err"
+    done
+    tail -n 1 before.tsv | cut -f 3 >want
+    for from in m.safetensors hf; do
+        sed -n 2p "$from.tsv" | cut -f 3 | cmp -s - want || fail "$from: $(sed -n 2p "$from.tsv"), not $(cat want)"
+        grep -q "$from: its head for masked tokens is taken over" "$from.err" || fail "says $(cat "$from.err")"
+    done
+    for from in none.safetensors own.safetensors; do
+        sed -n 2p "$from.tsv" | cut -f 3 | cmp -s - want && fail "$from: the same loss"
+    done
+    grep -q 'has no head for masked tokens: a new one begins' none.safetensors.err || fail "says $(cat none.safetensors.err)"
+    grep -q 'not its table of words: a new head begins' own.safetensors.err || fail "says $(cat own.safetensors.err)"
+}
+
 test_refused() {
     make_pairs 120
     expect_sentence 2 'give -o a file' train t.dnas

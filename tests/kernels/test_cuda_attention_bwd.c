@@ -173,8 +173,11 @@ GPU_TEST(test_backward_bf16)
     check_backward(many, N_MANY, 1, 32, 1, 4, DNAS_CUDA_BF16);
     check_backward(few, N_FEW, 2, 64, 1, 100, DNAS_CUDA_BF16);
     check_backward(few, N_FEW, 3, 16, 2, 100, DNAS_CUDA_BF16);
-    if (!gpu_emulated)
+    check_backward(few, N_FEW, 1, 128, 1, 100, DNAS_CUDA_BF16);
+    if (!gpu_emulated) {
         check_backward(many, N_MANY, 3, 64, 1, 4, DNAS_CUDA_BF16);
+        check_backward(many, N_MANY, 2, 128, 1, 4, DNAS_CUDA_BF16);
+    }
 }
 
 GPU_TEST(test_backward_long)
@@ -186,6 +189,7 @@ GPU_TEST(test_backward_long)
     if (!gpu_emulated) {
         check_backward(three, 3, 2, 64, 1, 1, DNAS_CUDA_F32);
         check_backward(three, 3, 2, 64, 1, 1, DNAS_CUDA_BF16);
+        check_backward(three, 3, 2, 128, 1, 1, DNAS_CUDA_BF16);
     }
 }
 

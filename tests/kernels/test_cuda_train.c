@@ -712,6 +712,38 @@ GPU_TEST(test_gather)
     }
 }
 
+/* ---- what operations have between two kernels ---- */
+
+static size_t bytes_left(void)
+{
+    struct dnas_cuda_info info;
+
+    gpu->info(dev, &info);
+    return info.free_bytes;
+}
+
+/* After reserve, operations of these sizes take nothing more; without room for it there is no
+ * error. */
+GPU_TEST(test_reserve)
+{
+    size_t left;
+
+    CHECK_INT(gpu->reserve(dev, (size_t)1 << 44, 8, 8, 8), -1);
+    CHECK_STR(gpu->error(dev), "");
+    CHECK_INT(gpu->reserve(dev, 2100, 64, 24, 64 * 264), 0);
+    if (!gpu_emulated)
+        SKIP("others may use a real GPU's memory");
+    left = bytes_left();
+    check_linear(2100, 64, 264, 1, DNAS_CUDA_BF16);
+    CHECK_INT(bytes_left(), left);
+    check_embedding(2100, 40, 24, 1, DNAS_CUDA_BF16);
+    check_linear(2000, 40, 8, 1, DNAS_CUDA_F32);
+    CHECK_INT(bytes_left(), left);
+    /* What was taken for more is given back. */
+    CHECK_INT(gpu->reserve(dev, 100, 16, 16, 16), 0);
+    CHECK(bytes_left() > left);
+}
+
 int main(int argc, char **argv)
 {
     gpu_begin(argc, argv);
@@ -728,6 +760,7 @@ int main(int argc, char **argv)
     RUN(test_meanpool);
     RUN(test_blend);
     RUN(test_gather);
+    RUN(test_reserve);
     gpu_end();
     return check_done();
 }

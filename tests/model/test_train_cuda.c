@@ -13,6 +13,7 @@
 #include "common/bert_net.h"
 #include "common/net_cuda.h"
 #include "common/optim.h"
+#include "common/record.h"
 
 /* A net on the GPU, and its optimiser. */
 struct there {
@@ -339,6 +340,35 @@ GPU_TEST(test_bf16)
     }
 }
 
+/* Products see what Adam made of the parameters: rounded anew after each step. */
+GPU_TEST(test_parameters_in_bf16)
+{
+    struct dnas_optim_report report;
+    struct dnas_err err = {""};
+    struct setting s;
+    struct there d;
+    bool finite = false;
+    uint16_t *narrow;
+
+    set_up(&s, &d, plain, DNAS_CUDA_BF16);
+    make_smaller(&s);
+    for (int step = 0; step < 2; step++) {
+        run(&s, -1, (uint32_t)step);
+        CHECK_INT(dnas_net_cuda_step(d.net, &d.optim, &finite, &report, &err), 0);
+    }
+    fetch(&d);
+    narrow = gpu.api->host_alloc(gpu.device, s.net->n * sizeof(*narrow));
+    gpu.api->copy_out(gpu.device, narrow, d.net->narrow, s.net->n * sizeof(*narrow));
+    CHECK_INT(gpu.api->wait(gpu.device), 0);
+    for (size_t i = 0; i < s.net->n; i++)
+        if (narrow[i] != dnas_bf16_from_f32(s.net->w[i])) {
+            CHECK_FAIL("parameter %zu is not what Adam left", i);
+            break;
+        }
+    gpu.api->host_free(gpu.device, narrow);
+    tear_down(&s, &d);
+}
+
 GPU_TEST(test_masked_tokens_in_bf16)
 {
     double *want = numbers_read(MASKED, "loss", 1), loss = NAN;
@@ -365,9 +395,9 @@ static void open_gpu(void)
 }
 
 /* The gradient of a step on a GPU with so much memory, to be freed. */
-static float *gradient_within(const char *size_bytes, int layer, double *loss)
+static float *gradient_within(const char *size_bytes, struct dnas_step_options o, size_t max_pairs,
+                              int layer, const uint32_t *perm, size_t B, double *loss)
 {
-    struct dnas_step_options o = plain;
     struct setting s;
     struct there d;
     float *g;
@@ -376,8 +406,11 @@ static float *gradient_within(const char *size_bytes, int layer, double *loss)
     setenv("DNAS_EMULATED_MEMORY", size_bytes, 1);
     open_gpu();
     o.dropout = 0.1;
-    set_up(&s, &d, o, DNAS_CUDA_F32);
-    make_smaller(&s);
+    load_setting(&s);
+    put(&d, s.net, DNAS_CUDA_F32);
+    s.step = step_there(&d, o, max_pairs, TOKENS);
+    s.batch.B = B;
+    memcpy(s.perm, perm, B * sizeof(*perm));
     *loss = run(&s, layer, 5);
     fetch(&d);
     g = dnas_xalloc(s.net->n, sizeof(*g));
@@ -394,6 +427,7 @@ static float *gradient_within(const char *size_bytes, int layer, double *loss)
 GPU_TEST(test_little_memory)
 {
     static const char *const sizes[] = {"48500000", "47000000"}; /* of some groups, and of more */
+    static const uint32_t perm[3] = {2, 0, 1};
     const int layer = 1;
     double loss, other;
     float *want, *again;
@@ -402,19 +436,49 @@ GPU_TEST(test_little_memory)
     if (is_real)
         SKIP("a real GPU's memory cannot be made smaller");
     load_setting(&s);
-    want = gradient_within("100000000", layer, &loss);
+    want = gradient_within("100000000", plain, PAIRS, layer, perm, 3, &loss);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
-        float *g = gradient_within(sizes[i], layer, &other);
+        float *g = gradient_within(sizes[i], plain, PAIRS, layer, perm, 3, &other);
         size_t n = s.net->n;
 
         CHECK_NEAR(other, loss, 1e-12);
         CHECK_NEAR(relative(g, want, n), 0, 1e-5);
         CHECK(memcmp(g, want, n * sizeof(*g)) != 0); /* else there were no groups */
         if (i == 0) {
-            again = gradient_within(sizes[i], layer, &other);
+            again = gradient_within(sizes[i], plain, PAIRS, layer, perm, 3, &other);
             CHECK(memcmp(g, again, n * sizeof(*g)) == 0);
             free(again);
         }
+        free(g);
+    }
+    dnas_net_free(s.net);
+    free(want);
+}
+
+/* Where the states between layers are more than a GPU has room for, pairs that are mixed with each
+ * other go one group after the other: all of them kept, and run again.  There is room for 400
+ * pairs' states, 20 MB, in the first alone. */
+GPU_TEST(test_little_memory_for_mixing)
+{
+    static const char *const sizes[] = {"64000000", "57000000"};
+    static const uint32_t perm[5] = {1, 0, 3, 2, 4};
+    const int layer = 1;
+    struct dnas_step_options o = plain;
+    double loss, other;
+    float *want;
+    struct setting s;
+
+    if (is_real)
+        SKIP("a real GPU's memory cannot be made smaller");
+    o.mix_group = 2;
+    load_setting(&s);
+    want = gradient_within("400000000", o, 400, layer, perm, 5, &loss);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        float *g = gradient_within(sizes[i], o, 400, layer, perm, 5, &other);
+
+        CHECK_NEAR(other, loss, 1e-12);
+        CHECK_NEAR(relative(g, want, s.net->n), 0, 1e-5);
+        CHECK(memcmp(g, want, s.net->n * sizeof(*g)) != 0); /* else there were no groups */
         free(g);
     }
     dnas_net_free(s.net);
@@ -431,8 +495,10 @@ int main(int argc, char **argv)
     RUN(test_masked_tokens);
     RUN(test_masked_tokens_beside_the_cpu);
     RUN(test_bf16);
+    RUN(test_parameters_in_bf16);
     RUN(test_masked_tokens_in_bf16);
     RUN(test_little_memory);
+    RUN(test_little_memory_for_mixing);
     dnas_gpu_close(&gpu);
     return check_done();
 }
