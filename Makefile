@@ -64,6 +64,9 @@ EMULATED_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/emulated/%.o) \
 EMULATED_LIB := $(if $(findstring thread,$(SANITIZE)),,$(if $(shell command -v $(lastword $(CXX)) \
                   2>/dev/null),$(BUILD)/libdnas-cuda-emulated.so))
 
+# Stands in for NCCL in tests.
+NCCL_LIB := $(EMULATED_LIB:%/libdnas-cuda-emulated.so=%/libnccl-emulated.so)
+
 CXX_FLAGS  = -std=c++17 -I. -Ikernels/cuda/emulator -fPIC -fvisibility=hidden -ffp-contract=off \
              $(filter-out -Wmissing-prototypes,$(WARN)) -Wno-unknown-pragmas -Wno-unused-function -Wno-pass-failed
 NVCC_FLAGS = -std=c++17 -O3 -lineinfo -I. -cudart static -Xptxas -v,-warn-spills \
@@ -208,18 +211,21 @@ $(BUILD)/emulated/%.o: %.cpp $(BUILD)/flags-cuda
 	$(call say,CXX)$(CXX) $(CXX_FLAGS) $(SAN) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/libdnas-cuda-emulated.so: $(EMULATED_OBJ)
 	$(call say,LD )$(CXX) $(SAN) $(CFLAGS) -shared -o $@ $^ -lm
+$(BUILD)/libnccl-emulated.so: $(BUILD)/emulated/kernels/cuda/emulator/nccl/nccl.o $(BUILD)/libdnas-cuda-emulated.so
+	$(call say,LD )$(CXX) $(SAN) $(CFLAGS) -shared -Wl,-z,defs -Wl,-rpath,'$$ORIGIN' -o $@ $< \
+		-L$(BUILD) -l:libdnas-cuda-emulated.so
 
 # Their tests load it.
-$(filter $(BUILD)/tests/kernels/test_cuda%,$(TESTS)): | $(EMULATED_LIB)
+$(filter $(BUILD)/tests/kernels/test_cuda%,$(TESTS)): | $(EMULATED_LIB) $(NCCL_LIB)
 
--include $(OBJ:.o=.d) $(EMULATED_OBJ:.o=.d) $(CUDA_OBJ:.o=.d)
+-include $(OBJ:.o=.d) $(EMULATED_OBJ:.o=.d) $(CUDA_OBJ:.o=.d) $(BUILD)/emulated/kernels/cuda/emulator/nccl/nccl.d
 
 # ---- tests ----
 
-check: $(TOOLS) $(TESTS) $(FUZZERS) $(BUILD)/tests/faults/faults.so $(EMULATED_LIB) $(CUDA_LIB)
+check: $(TOOLS) $(TESTS) $(FUZZERS) $(BUILD)/tests/faults/faults.so $(EMULATED_LIB) $(NCCL_LIB) $(CUDA_LIB)
 	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' JOBS=$(JOBS) bash tests/run.sh $(TEST_ARGS)
 
-check-gpu: $(TOOLS) $(TESTS) $(BUILD)/tests/bench/bench_gpu $(EMULATED_LIB) $(CUDA_LIB)
+check-gpu: $(TOOLS) $(TESTS) $(BUILD)/tests/bench/bench_gpu $(EMULATED_LIB) $(NCCL_LIB) $(CUDA_LIB)
 	@DNAS_REQUIRE=cuda BUILD=$(abspath $(BUILD)) JOBS=1 bash tests/run.sh gpu
 
 limits: $(TOOLS)

@@ -129,6 +129,11 @@ int dnas_comm_local_rank(const struct dnas_comm *c)
     return c->local_rank;
 }
 
+double dnas_comm_deadline_s(const struct dnas_comm *c)
+{
+    return c->deadline_s;
+}
+
 int dnas_comm_n_ranks(const struct dnas_comm *c)
 {
     return c->n_ranks;

@@ -51,6 +51,7 @@ void dnas_comm_close(struct dnas_comm *c, bool failed);
 
 int dnas_comm_rank(const struct dnas_comm *c); /* 0..n_ranks-1 */
 int dnas_comm_n_ranks(const struct dnas_comm *c);
+double dnas_comm_deadline_s(const struct dnas_comm *c);
 int dnas_comm_local_rank(const struct dnas_comm *c); /* among those of this machine, from 0 */
 
 /* All of these: 0, or -1 with a sentence.  Nothing is allocated. */

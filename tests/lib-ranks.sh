@@ -15,7 +15,8 @@ start_ranks() { # start_ranks N ARGUMENTS...: dnas-train as N processes: their i
     rank_pid=()
     mkdir -p meet
     for ((rank = 0; rank < n; rank++)); do
-        RANK=$rank WORLD_SIZE=$n LOCAL_RANK=$rank dnas-train -q --rendezvous meet --arch bert -T tok.json \
+        # shellcheck disable=SC2086 # no word where quiet is empty
+        RANK=$rank WORLD_SIZE=$n LOCAL_RANK=$rank dnas-train ${quiet--q} --rendezvous meet --arch bert -T tok.json \
             --width 16 --rate 1e-3 --head-rate 10 --max-tokens 32 --no-pg -t 1 "$@" 2>"err.$rank" &
         rank_pid+=($!)
     done

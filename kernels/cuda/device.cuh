@@ -23,6 +23,7 @@ struct dnas_cuda {
     void *scratch; /* training.cuh */
     size_t scratch_bytes;
     bool wait_each; /* DNAS_CUDA_SYNC=1: wait after each launch, which tells whose an error is */
+    bool is_lost;   /* work hangs there for good: nothing may wait for it, not even to free memory */
     char error[512];
 };
 

@@ -309,8 +309,8 @@ test_other_versions_of_the_library() {
         DNAS_SHIM=$kind expect_ok dnas-embed --version
         [ "$kind" = open ] || grep -qE "cuda: .*(${pattern##*: }|0 devices)" "$TMP/out" || fail "--version says: $(cat "$TMP/out")"
     done <<END
-abi|shim.so: is of another version of dnas \(interface 2 of
-size|shim.so: is of another version of dnas \(interface 1 of
+abi|shim.so: is of another version of dnas \(interface 3 of
+size|shim.so: is of another version of dnas \(interface 2 of
 count|there is no GPU to use: no driver is loaded
 none|there is no GPU number 0: this machine has 0
 open|GPU number 0 cannot be used: device 0 is busy

@@ -146,7 +146,8 @@ static void set_number(const char *name, int x)
 static void start_as(struct ranks *r, int child, int rank, int n)
 {
     const char *said = file_path(said_name(child));
-    const struct dnas_comm_options o = {.deadline_s = r->deadline_s, .rendezvous = r->folder};
+    const struct dnas_comm_options o = {
+        .deadline_s = r->deadline_s, .rendezvous = r->folder, .job = "run"};
     struct dnas_err err = {""};
     struct dnas_comm *c;
     int status = 1;
@@ -590,66 +591,6 @@ static void test_file_is_private(void)
     release(&r);
 }
 
-static void test_file_of_another_user(void)
-{
-    struct ranks r = new_ranks("other", 2, well);
-    struct comm_notice n = stale_notice(1);
-    struct dnas_err err = {""};
-    char *path = notice_path(&r);
-
-    if (geteuid() != 0) {
-        free(path);
-        release(&r);
-        SKIP("not root");
-    }
-    plant(&r, &n);
-    CHECK(chown(path, 12345, 12345) == 0);
-    CHECK_INT(comm_notice_read(&n, path, &err), -1);
-    CHECK(strstr(err.msg, "is no file of this user: give --rendezvous a folder of yours"));
-    free(path);
-    release(&r);
-}
-
-static void test_damaged_file(void)
-{
-    struct comm_notice n = stale_notice(7), got;
-    const char *path = file_path("damaged.rendezvous");
-    struct dnas_err err = {""};
-    size_t size = 0;
-    char *text;
-
-    CHECK(comm_notice_write(path, &n, NULL) == 0);
-    CHECK_INT(comm_notice_read(&got, path, NULL), 1);
-    CHECK(memcmp(got.secret, n.secret, sizeof(n.secret)) == 0 && got.place.port == 7);
-    CHECK_STR(got.place.machine, n.place.machine);
-    text = file_read("damaged.rendezvous", &size);
-    for (size_t k = 0; k < size; k++) {
-        file_write("damaged.rendezvous", text, k);
-        CHECK_INT(comm_notice_read(&got, path, &err), 0);
-    }
-    file_text("damaged.rendezvous", "{\"dnas-rendezvous\":1}");
-    CHECK_INT(comm_notice_read(&got, path, &err), 0);
-    CHECK(strstr(err.msg, "is not whole"));
-    free(text);
-}
-
-static void test_names_of_files(void)
-{
-    struct dnas_err err = {""};
-    char *path = comm_notice_path("/a b", "12.0", &err), longer[300];
-
-    CHECK_STR(path, "/a b/dnas-12.0.rendezvous");
-    free(path);
-    path = comm_notice_path("x", "../my job%", &err);
-    CHECK_STR(path, "x/dnas-..%2Fmy%20job%25.rendezvous");
-    free(path);
-    memset(longer, 'a', sizeof(longer));
-    longer[299] = '\0';
-    CHECK(comm_notice_path("x", longer, &err) == NULL);
-    CHECK_STR(err.msg, "the job's name has too many letters: give --job a shorter one");
-    CHECK(comm_notice_path("x", "", &err) == NULL);
-}
-
 /* ---- numbers ---- */
 
 static void test_same_number_twice(void)
@@ -688,103 +629,14 @@ static void test_other_number_of_ranks(void)
     release(&r);
 }
 
-static const char *const launched_by[] = {"RANK",
-                                          "WORLD_SIZE",
-                                          "LOCAL_RANK",
-                                          "SLURM_PROCID",
-                                          "SLURM_NTASKS",
-                                          "SLURM_LOCALID",
-                                          "SLURM_JOB_ID",
-                                          "SLURM_STEP_ID",
-                                          "SLURM_RESTART_COUNT",
-                                          "TORCHELASTIC_RUN_ID",
-                                          "TORCHELASTIC_RESTART_COUNT",
-                                          "MASTER_PORT",
-                                          "OMPI_COMM_WORLD_RANK",
-                                          "OMPI_COMM_WORLD_SIZE",
-                                          "PMI_RANK",
-                                          "PMI_SIZE",
-                                          "PMIX_RANK"};
-
-static void forget_launchers(void)
-{
-    for (size_t i = 0; i < sizeof(launched_by) / sizeof(*launched_by); i++)
-        unsetenv(launched_by[i]);
-}
-
-static void expect_job(const char *job, const char *want)
-{
-    char *name = comm_launch_job(job);
-
-    CHECK_STR(name, want);
-    free(name);
-}
-
-static void test_launchers(void)
-{
-    struct dnas_comm_options o = {.deadline_s = 1};
-    struct dnas_err err = {""};
-    struct comm_launch l;
-
-    setenv("SLURM_PROCID", "1", 1);
-    setenv("SLURM_NTASKS", "2", 1);
-    setenv("SLURM_LOCALID", "0", 1);
-    CHECK_INT(comm_launch_read(&l, false, &err), 0);
-    dnas_comm_close(dnas_comm_open(&o, &err), false); /* a step of a job, but of its own */
-    CHECK_INT(comm_launch_read(&l, true, &err), 1);
-    CHECK(l.rank == 1 && l.n_ranks == 2 && l.local_rank == 0);
-    setenv("RANK", "3", 1);
-    setenv("WORLD_SIZE", "4", 1);
-    CHECK_INT(comm_launch_read(&l, true, &err), 1);
-    CHECK(l.rank == 3 && l.n_ranks == 4 && l.local_rank == -1);
-    CHECK(dnas_comm_open(&o, &err) == NULL);
-    CHECK_STR(err.msg, "was started as rank 3 of 4 (RANK and WORLD_SIZE), and does not know where "
-                       "the others are: give --rendezvous a folder that all of them see");
-    setenv("RANK", "4", 1);
-    CHECK_INT(comm_launch_read(&l, false, &err), 0);
-    o.rendezvous = "/nowhere";
-    CHECK(dnas_comm_open(&o, &err) == NULL);
-    CHECK_STR(err.msg, "RANK is '4' and WORLD_SIZE is '4': there is no such rank");
-    setenv("RANK", "0", 1);
-    CHECK(dnas_comm_open(&o, &err) == NULL);
-    CHECK(strstr(err.msg, "/nowhere/dnas-run.rendezvous: cannot be written: No such file"));
-    setenv("WORLD_SIZE", "1", 1);
-    dnas_comm_close(dnas_comm_open(&o, &err), false);
-    forget_launchers();
-    CHECK(dnas_comm_open(&o, &err) == NULL);
-    CHECK_STR(err.msg, "--rendezvous: nobody says which rank this is: set RANK and WORLD_SIZE, or "
-                       "start it with torchrun, srun or mpirun");
-}
-
-static void test_names_of_jobs(void)
-{
-    expect_job(NULL, "run");
-    expect_job("mine", "mine");
-    setenv("SLURM_JOB_ID", "77", 1);
-    expect_job(NULL, "77");
-    setenv("SLURM_STEP_ID", "3", 1);
-    expect_job(NULL, "77.3");
-    setenv("SLURM_RESTART_COUNT", "1", 1);
-    expect_job(NULL, "77.3.1");
-    setenv("TORCHELASTIC_RUN_ID", "none", 1);
-    setenv("TORCHELASTIC_RESTART_COUNT", "0", 1);
-    setenv("MASTER_PORT", "29500", 1);
-    expect_job(NULL, "none.0.29500");
-    expect_job("mine", "mine");
-    forget_launchers();
-}
-
 int main(int argc, char **argv)
 {
     (void)argc;
     dnas_msg_program(argv[0]);
-    forget_launchers();
     setenv("DNAS_ADDRESS", "127.0.0.1", 1);
-    RUN(test_names_of_files);
-    RUN(test_names_of_jobs);
-    RUN(test_launchers);
-    RUN(test_damaged_file);
-    RUN(test_file_of_another_user);
+    unsetenv("OMPI_COMM_WORLD_SIZE"); /* of who started this test */
+    unsetenv("PMI_SIZE");
+    unsetenv("PMIX_RANK");
     RUN(test_two_three_and_five);
     RUN(test_closing_waits_for_all);
     RUN(test_others_call);
