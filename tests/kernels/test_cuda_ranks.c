@@ -23,6 +23,7 @@
 
 static bool is_real;
 static int n_devices; /* -1: there is no library */
+static bool has_nccl;
 
 /* ---- what a rank does ---- */
 
@@ -293,8 +294,10 @@ static void expect_well(int n, void (*what)(struct rank *))
 
 #define NEEDS_DEVICES(n)                                                                           \
     do {                                                                                           \
-        if (n_devices < 0 && getenv("DNAS_REQUIRE") && strstr(getenv("DNAS_REQUIRE"), "cuda"))     \
-            CHECK_FAIL("no library, or no NCCL");                                                  \
+        if (n_devices < 1 && getenv("DNAS_REQUIRE") && strstr(getenv("DNAS_REQUIRE"), "cuda"))     \
+            CHECK_FAIL("no library, or no device");                                                \
+        if (n_devices > 0 && !has_nccl)                                                            \
+            SKIP("no NCCL");                                                                       \
         if (n_devices < (n))                                                                       \
             SKIP("fewer devices than " #n);                                                        \
     } while (0)
@@ -448,26 +451,35 @@ static void test_libraries(void)
     free(kept);
 }
 
-/* How many devices there are, asked by a child. */
-static int count_devices(void)
+/* How many devices there are, and whether NCCL, asked by a child. */
+static void look_around(void)
 {
     int status = 0;
-    pid_t pid = fork();
+    pid_t pid;
 
+    fflush(stdout);
+    pid = fork();
     if (pid == 0) {
         char *arguments[] = {"", is_real ? "gpu" : NULL};
         char why[400] = "";
+        int n, version;
 
         gpu_begin(is_real ? 2 : 1, arguments);
-        if (gpu_absent || gpu->ranks_version(why, sizeof(why)) == 0) {
-            printf("# %s%s\n", gpu_absent ? gpu_absent : "", why);
+        if (gpu_absent) {
+            printf("# %s\n", gpu_absent);
             fflush(stdout);
             _exit(255);
         }
-        _exit(gpu->count(why, sizeof(why)));
+        n = gpu->count(why, sizeof(why));
+        version = gpu->ranks_version(why, sizeof(why));
+        printf("# %d devices, NCCL %d %s\n", n, version, why);
+        fflush(stdout);
+        _exit(2 * n + (version != 0));
     }
     waitpid(pid, &status, 0);
-    return WIFEXITED(status) && WEXITSTATUS(status) < 255 ? WEXITSTATUS(status) : -1;
+    status = WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+    n_devices = status == 255 ? -1 : status / 2;
+    has_nccl = status % 2;
 }
 
 int main(int argc, char **argv)
@@ -485,7 +497,7 @@ int main(int argc, char **argv)
         setenv("DNAS_EMULATED_DEVICES", "8", 1);
         setenv("TMPDIR", file_path("."), 1);
     }
-    n_devices = count_devices();
+    look_around();
     RUN(test_one_rank);
     RUN(test_two_ranks);
     RUN(test_three_ranks);

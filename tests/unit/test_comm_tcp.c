@@ -129,7 +129,7 @@ struct ranks {
 
 static const char *said_name(int rank)
 {
-    static char name[MAX_RANKS][16];
+    static char name[MAX_RANKS][24];
 
     snprintf(name[rank], sizeof(name[rank]), "said.%d", rank);
     return name[rank];
