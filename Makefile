@@ -63,6 +63,9 @@ EMULATED_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/emulated/%.o) \
 # Its lanes are fibers, which the thread sanitizer does not know.  CXX= leaves it out.
 EMULATED_LIB := $(if $(findstring thread,$(SANITIZE)),,$(if $(CXX),$(BUILD)/libdnas-cuda-emulated.so))
 
+# Stands in for NCCL in tests.
+NCCL_LIB := $(EMULATED_LIB:%/libdnas-cuda-emulated.so=%/libnccl-emulated.so)
+
 CXX_FLAGS  = -std=c++17 -I. -Ikernels/cuda/emulator -fPIC -fvisibility=hidden -ffp-contract=off \
              $(filter-out -Wmissing-prototypes,$(WARN)) -Wno-unknown-pragmas -Wno-unused-function -Wno-pass-failed
 NVCC_FLAGS = -std=c++17 -O3 -lineinfo -I. -cudart static -Xptxas -v,-warn-spills \
@@ -213,6 +216,9 @@ $(BUILD)/emulated/%.o: %.cpp $(BUILD)/flags-cuda | $(BUILD)/deps-tests.ok
 	$(call say,CXX)$(CXX) $(CXX_FLAGS) $(SAN) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/libdnas-cuda-emulated.so: $(EMULATED_OBJ)
 	$(call say,LD )$(CXX) $(SAN) $(CFLAGS) -shared -o $@ $^ -lm
+$(BUILD)/libnccl-emulated.so: $(BUILD)/emulated/kernels/cuda/emulator/nccl/nccl.o $(BUILD)/libdnas-cuda-emulated.so
+	$(call say,LD )$(CXX) $(SAN) $(CFLAGS) -shared -Wl,-z,defs -Wl,-rpath,'$$ORIGIN' -o $@ $< \
+		-L$(BUILD) -l:libdnas-cuda-emulated.so
 
 # A test of kernels' own instructions is both: a program of the emulator, and one for a GPU.
 CU_TESTS := $(patsubst %.cu,$(BUILD)/%,$(if $(EMULATED_LIB),$(sort $(wildcard tests/kernels/test_*.cu))))
@@ -224,17 +230,17 @@ $(CU_TESTS_GPU): %: %.o
 	$(call say,LD )$(CXX) $(CFLAGS) -o $@ $< -L$(CUDA_HOME)/lib64 -lcudart_static -lpthread -ldl -lrt
 
 # Their tests load it.
-$(filter $(BUILD)/tests/kernels/test_cuda%,$(TESTS)): | $(EMULATED_LIB)
+$(filter $(BUILD)/tests/kernels/test_cuda%,$(TESTS)): | $(EMULATED_LIB) $(NCCL_LIB)
 
--include $(OBJ:.o=.d) $(EMULATED_OBJ:.o=.d) $(CUDA_OBJ:.o=.d) \
+-include $(OBJ:.o=.d) $(EMULATED_OBJ:.o=.d) $(CUDA_OBJ:.o=.d) $(BUILD)/emulated/kernels/cuda/emulator/nccl/nccl.d \
          $(CU_TESTS:$(BUILD)/%=$(BUILD)/emulated/%.d) $(CU_TESTS_GPU:=.d)
 
 # ---- tests ----
 
-check: $(TOOLS) $(TESTS) $(CU_TESTS) $(FUZZERS) $(BUILD)/tests/faults/faults.so $(EMULATED_LIB) $(CUDA_LIB)
+check: $(TOOLS) $(TESTS) $(CU_TESTS) $(FUZZERS) $(BUILD)/tests/faults/faults.so $(EMULATED_LIB) $(NCCL_LIB) $(CUDA_LIB)
 	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' JOBS=$(JOBS) bash tests/run.sh $(TEST_ARGS)
 
-check-gpu: $(TOOLS) $(TESTS) $(CU_TESTS_GPU) $(BUILD)/tests/bench/bench_gpu $(EMULATED_LIB) $(CUDA_LIB)
+check-gpu: $(TOOLS) $(TESTS) $(CU_TESTS_GPU) $(BUILD)/tests/bench/bench_gpu $(EMULATED_LIB) $(NCCL_LIB) $(CUDA_LIB)
 	@DNAS_REQUIRE=cuda BUILD=$(abspath $(BUILD)) JOBS=1 bash tests/run.sh gpu
 
 limits: $(TOOLS)

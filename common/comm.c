@@ -43,35 +43,57 @@ static long launched_ranks(void)
     return getenv("PMIX_RANK") ? -1 : 0;
 }
 
-static int begin(struct dnas_comm *c, struct dnas_err *err)
+/* No MPI, but a launcher of it. */
+static int needs_mpi(long n, struct dnas_err *err)
 {
-    long n = launched_ranks();
+    const char *remedy = "install libopenmpi-dev and build with MPI=yes, or give --rendezvous a "
+                         "folder that all ranks see";
 
-    c->n_ranks = 1;
-    if (n == 0 || n == 1)
-        return 0;
-#ifdef DNAS_MPI
-    return comm_mpi_begin(c, err);
-#else
     if (n < 0)
-        return dnas_err_set(err, "was started as one of several ranks but built without MPI: "
-                                 "install libopenmpi-dev and build with MPI=yes");
-    return dnas_err_set(err,
-                        "was started as one of %ld ranks but built without MPI: install "
-                        "libopenmpi-dev and build with MPI=yes",
-                        n);
-#endif
+        return dnas_err_set(err, "was started as one of several ranks but built without MPI: %s",
+                            remedy);
+    return dnas_err_set(err, "was started as one of %ld ranks but built without MPI: %s", n,
+                        remedy);
 }
 
-struct dnas_comm *dnas_comm_open(double deadline_s, struct dnas_err *err)
+static int begin(struct dnas_comm *c, const struct dnas_comm_options *o, struct dnas_err *err)
+{
+    long by_mpi = launched_ranks();
+    struct comm_launch l;
+    int said;
+
+    c->n_ranks = 1;
+#ifdef DNAS_MPI
+    if (by_mpi < 0 || by_mpi > 1)
+        return comm_mpi_begin(c, err);
+#endif
+    said = comm_launch_read(&l, o->rendezvous != NULL, err);
+    if (said < 0 || (said && l.n_ranks == 1))
+        return said < 0 ? -1 : 0;
+    if (said && o->rendezvous)
+        return comm_tcp_begin(c, &l, o->rendezvous, o->job, err);
+    if (by_mpi < 0 || by_mpi > 1)
+        return needs_mpi(by_mpi, err);
+    if (said)
+        return dnas_err_set(err,
+                            "was started as rank %d of %d (%s), and does not know where the others "
+                            "are: give --rendezvous a folder that all of them see",
+                            l.rank, l.n_ranks, l.names);
+    if (o->rendezvous)
+        return dnas_err_set(err, "--rendezvous: nobody says which rank this is: set RANK and "
+                                 "WORLD_SIZE, or start it with torchrun, srun or mpirun");
+    return 0;
+}
+
+struct dnas_comm *dnas_comm_open(const struct dnas_comm_options *o, struct dnas_err *err)
 {
     struct dnas_comm *c = dnas_xzalloc(1, sizeof(*c));
     size_t n;
 
-    if (!(deadline_s > 0))
-        DNAS_BUG("a deadline of %g s", deadline_s);
-    c->deadline_s = deadline_s;
-    if (begin(c, err) != 0) {
+    if (!(o->deadline_s > 0))
+        DNAS_BUG("a deadline of %g s", o->deadline_s);
+    c->deadline_s = o->deadline_s;
+    if (begin(c, o, err) != 0) {
         free(c);
         return NULL;
     }
@@ -105,6 +127,11 @@ int dnas_comm_rank(const struct dnas_comm *c)
 int dnas_comm_local_rank(const struct dnas_comm *c)
 {
     return c->local_rank;
+}
+
+double dnas_comm_deadline_s(const struct dnas_comm *c)
+{
+    return c->deadline_s;
 }
 
 int dnas_comm_n_ranks(const struct dnas_comm *c)
@@ -202,4 +229,9 @@ int dnas_comm_barrier(struct dnas_comm *c, struct dnas_err *err)
     uint32_t none = 0;
 
     return dnas_comm_any(c, &none, err);
+}
+
+int dnas_comm_look(struct dnas_comm *c, struct dnas_err *err)
+{
+    return c->carrier && c->carrier->look ? c->carrier->look(c, err) : 0;
 }

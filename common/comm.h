@@ -28,12 +28,22 @@ struct dnas_comm;
 /* Whether this program was built with MPI. */
 bool dnas_comm_has_mpi(void);
 
-/* One rank, or all that mpirun or srun started: MPI begins only where one of
- * them did.  deadline_s: how long a call waits for the slowest rank, above 0;
- * it has to cover a step, a validation, the writing of a checkpoint.  NULL where
- * the program was started as one of several ranks and has no MPI, or MPI does
- * not begin.  From one thread only, once in a program. */
-struct dnas_comm *dnas_comm_open(double deadline_s, struct dnas_err *err);
+struct dnas_comm_options {
+    /* How long a call waits for the slowest rank, above 0: it has to cover a step, a validation,
+     * the writing of a checkpoint. */
+    double deadline_s;
+    /* A folder that all ranks see, by which they find each other without MPI; NULL: there is none.
+     * Their sockets go from each to each, and are not encrypted. */
+    const char *rendezvous;
+    /* What tells runs that share the folder apart; NULL: as the launcher has it. */
+    const char *job;
+};
+
+/* One rank, or all that a launcher started: by MPI where mpirun or srun offers it and the program
+ * has it; else by the folder, where RANK and WORLD_SIZE, or Slurm, say which rank this is.  NULL
+ * where the program was started as one of several ranks that cannot come together.  From one
+ * thread only, once in a program. */
+struct dnas_comm *dnas_comm_open(const struct dnas_comm_options *options, struct dnas_err *err);
 /* The end of a rank's part; the last call.  failed: something went wrong here,
  * and the other ranks, who may be waiting for this one, are ended too; this may
  * end the process (status 1), so say first what there is to say.  NULL is fine. */
@@ -41,6 +51,7 @@ void dnas_comm_close(struct dnas_comm *c, bool failed);
 
 int dnas_comm_rank(const struct dnas_comm *c); /* 0..n_ranks-1 */
 int dnas_comm_n_ranks(const struct dnas_comm *c);
+double dnas_comm_deadline_s(const struct dnas_comm *c);
 int dnas_comm_local_rank(const struct dnas_comm *c); /* among those of this machine, from 0 */
 
 /* All of these: 0, or -1 with a sentence.  Nothing is allocated. */
@@ -63,6 +74,8 @@ int dnas_comm_any(struct dnas_comm *c, uint32_t *flags, struct dnas_err *err);
 int dnas_comm_check_same(struct dnas_comm *c, uint64_t number, const char *what,
                          struct dnas_err *err);
 int dnas_comm_barrier(struct dnas_comm *c, struct dnas_err *err);
+/* Whether all ranks are still there, as far as is known without waiting: no call of all. */
+int dnas_comm_look(struct dnas_comm *c, struct dnas_err *err);
 
 #ifdef __cplusplus
 }

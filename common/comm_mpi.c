@@ -88,7 +88,7 @@ static void mpi_close(struct dnas_comm *c, bool failed)
         MPI_Finalize();
 }
 
-static const struct comm_carrier mpi = {mpi_all_gather, mpi_all_to_all, mpi_close};
+static const struct comm_carrier mpi = {mpi_all_gather, mpi_all_to_all, NULL, mpi_close};
 
 int comm_mpi_begin(struct dnas_comm *c, struct dnas_err *err)
 {

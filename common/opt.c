@@ -286,8 +286,9 @@ static void append(char **line, const char *fmt, const char *a, const char *b)
 /* What may differ between two runs that make the same bytes is not recorded. */
 static void record(char **line, const struct dnas_opt *o, const char *text)
 {
-    static const char *const left_out[] = {"threads", "output", "quiet",       "verbose",
-                                           "resume",  "no-pg",  "batch-tokens"};
+    static const char *const left_out[] = {"threads", "output",  "quiet",        "verbose",
+                                           "resume",  "no-pg",   "batch-tokens", "rendezvous",
+                                           "job",     "exchange"};
 
     for (size_t i = 0; i < sizeof(left_out) / sizeof(left_out[0]); i++)
         if (strcmp(o->name, left_out[i]) == 0)

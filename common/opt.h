@@ -45,7 +45,7 @@ struct dnas_common {
     int64_t threads;    /* -t; after parsing at least 1 */
     int64_t zstd_level; /* --zstd; 0: plain */
     bool quiet, verbose, no_pg;
-    char *command_line; /* the canonical command line without -t -o -q -v --resume --batch-tokens */
+    char *command_line; /* the canonical command line without -t -o -q -v --resume and alike */
     const char *device; /* that computed, for the program line; NULL: "cpu" */
 };
 

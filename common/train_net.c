@@ -269,6 +269,8 @@ static int choose_device(struct run *r, struct dnas_err *err)
     if (without && t->device.kind == DNAS_DEVICE_AUTO && is_first(r))
         (may_use_gpu && r->net->backbone->pass ? dnas_msg_note : dnas_msg_verbose)(
             "training on the CPU: %s", why.msg);
+    if (without && t->exchange == DNAS_EXCHANGE_NCCL && dnas_train_n_ranks(t) > 1)
+        return dnas_err_set(err, "--exchange nccl is for GPUs, and this run is on the processor");
     r->bf16 = without ? t->bf16 == 1 : t->bf16 != 0;
     if (!r->gpu.api && r->bf16 && !dnas_has_bf16())
         return dnas_err_set(err, "--precision bf16: this processor has no products of bf16; use "
@@ -430,6 +432,7 @@ static int make_step(struct run *r, struct dnas_err *err)
         .seed = t->seed,
         .n_threads = t->n_threads,
         .comm = t->comm,
+        .exchange = t->exchange,
     };
 
     if (r->gpu.api) {
@@ -804,6 +807,8 @@ enum dnas_train_end dnas_train_net_run(const struct dnas_train_net *t, struct dn
     dnas_train_net_listen();
     if (set_up(&r, err) == 0)
         end = steps(&r, err);
+    if (end != DNAS_TRAIN_FAILED)
+        dnas_step_leave(r.step);
     if (end == DNAS_TRAIN_SAVED && is_first(&r))
         dnas_msg_note("saved after step %llu of %llu: run again with --resume",
                       (unsigned long long)r.state.step, (unsigned long long)r.n_steps);

@@ -16,6 +16,7 @@
 #include "common/comm.h"
 #include "common/err.h"
 #include "common/gpu.h"
+#include "common/net_ranks.h"
 #include "common/optim.h"
 
 #ifdef __cplusplus
@@ -78,6 +79,7 @@ struct dnas_train_net {
     struct dnas_device device; /* where the encoder runs */
     int n_threads;
     struct dnas_comm *comm; /* ranks that share each batch; NULL: one */
+    enum dnas_exchange exchange;
 };
 
 /* The paper's settings; what has no default is 0 or NULL. */

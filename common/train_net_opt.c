@@ -60,6 +60,7 @@ int dnas_train_net_resolve(struct dnas_train_net *t, const struct dnas_train_net
     t->mask_rate = c->mask_rate;
     t->compat = c->compat == 1;
     t->ignore_labels = c->no_mask || t->compat;
+    t->exchange = (enum dnas_exchange)c->exchange;
     t->optim.kind = c->optimizer == 1 ? DNAS_OPTIM_ADAMW : DNAS_OPTIM_ADAM;
     t->optim.rate = c->rate;
     t->optim.decay = c->decay;

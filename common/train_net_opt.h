@@ -25,7 +25,8 @@ struct dnas_train_net_cli {
     int64_t checkpoint_steps, validate_steps;
     double rate, head_rate, decay, clip, final_share, checkpoint_minutes;
     double temperature, dropout, mix_alpha, mask_rate;
-    int optimizer, schedule, compat, precision; /* precision -1: what is usual on the device */
+    int optimizer, schedule, compat, exchange;
+    int precision; /* -1: what is usual on the device */
     bool no_mask, resume;
 };
 
@@ -93,6 +94,8 @@ extern const char *const dnas_optimizers[],
      "net: multiply in f32 or, where the device can, in bf16 [a GPU bf16, else f32]"},             \
     {0, "compat", "NAME", DNAS_OPT_CHOICE, &(c).compat, 0, 0, dnas_train_compats,                  \
      "net: dnabert-s does what the original code does"},                                           \
+    {0, "exchange", "WAY", DNAS_OPT_CHOICE, &(c).exchange, 0, 0, dnas_exchanges,                   \
+     "net: several GPUs add up gradients by nccl, from GPU to GPU, or on the host"},               \
     {0, "max-steps", "N", DNAS_OPT_INT, &(c).max_steps, 0, 4e9, NULL,                              \
      "net: end after N steps; 0: after the curriculum"},                                           \
     {0, "validate-steps", "N", DNAS_OPT_INT, &(c).validate_steps, 0, 4e9, NULL,                    \

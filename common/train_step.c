@@ -90,6 +90,12 @@ struct dnas_step *dnas_step_new_cuda(struct dnas_net_cuda *d,
     return runner ? new_step(d->net, options, runner) : NULL;
 }
 
+void dnas_step_leave(struct dnas_step *s)
+{
+    if (s->runner->ops->leave)
+        s->runner->ops->leave(s->runner);
+}
+
 void dnas_step_free(struct dnas_step *s)
 {
     if (!s)

@@ -19,6 +19,7 @@
 #include "common/comm.h"
 #include "common/err.h"
 #include "common/net_cuda.h"
+#include "common/net_ranks.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -59,7 +60,8 @@ struct dnas_step_options {
     double dropout;
     uint64_t seed;
     int n_threads;
-    struct dnas_comm *comm; /* NULL: one process */
+    struct dnas_comm *comm;      /* NULL: one process */
+    enum dnas_exchange exchange; /* of gradients between GPUs */
 };
 
 struct dnas_step;
@@ -69,6 +71,8 @@ struct dnas_step *dnas_step_new(struct dnas_net *net, const struct dnas_step_opt
  * sequence of max_T. */
 struct dnas_step *dnas_step_new_cuda(struct dnas_net_cuda *d,
                                      const struct dnas_step_options *options, struct dnas_err *err);
+/* A call of all ranks after the last step, before dnas_step_free; left out where one has failed. */
+void dnas_step_leave(struct dnas_step *s);
 /* NULL is fine. */
 void dnas_step_free(struct dnas_step *s);
 /* Bytes that dnas_step_new takes, without a GPU. */

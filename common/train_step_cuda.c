@@ -57,7 +57,8 @@ struct runner {
     size_t max_B;    /* sequences of a batch */
     size_t n_hidden; /* rows of hidden */
 
-    size_t room; /* rows that memory is there for */
+    size_t room;                  /* rows that memory is there for */
+    struct dnas_net_ranks *ranks; /* NULL: gradients are added up on the host */
     struct dnas_passes *passes;
     struct dnas_mlm_pass *mlm; /* NULL: no such head */
     struct lane lane[LANES];
@@ -212,7 +213,8 @@ static uint64_t bytes_taken(const struct runner *r)
     size_t elements, rows;
 
     largest_matrix(net, &elements, &rows);
-    return OF_LIBRARY + (r->d->narrow ? 18 : 16) * (uint64_t)net->n + 36 * (uint64_t)elements +
+    return OF_LIBRARY + dnas_net_ranks_bytes(r->d, r->o.comm) +
+           (r->d->narrow ? 18 : 16) * (uint64_t)net->n + 36 * (uint64_t)elements +
            2 * (uint64_t)r->n_hidden * channels(r) * r->size;
 }
 
@@ -306,6 +308,7 @@ static void release(struct dnas_step_runner *base)
 {
     struct runner *r = of(base);
 
+    dnas_net_ranks_drop(r->ranks);
     leave_room(r);
     r->api->free(r->device, r->hidden);
     r->api->free(r->device, r->d_hidden);
@@ -314,6 +317,14 @@ static void release(struct dnas_step_runner *base)
     dnas_step_cut_release(&r->cut);
     free(r->offset);
     free(r);
+}
+
+static void leave(struct dnas_step_runner *base)
+{
+    struct runner *r = of(base);
+
+    dnas_net_ranks_leave(r->ranks);
+    r->ranks = NULL;
 }
 
 static uint64_t flop(const struct dnas_step_runner *base)
@@ -498,10 +509,37 @@ static size_t lowest(const struct runner *r)
     return r->o.n_frozen > 0 ? r->o.n_frozen - 1 : 0;
 }
 
-/* From dx, of the result of layer to-1, all that learns below. */
-static void backward_below(struct runner *r, const struct dnas_pass *pass, size_t to)
+/* Whether no chunk that goes backward later has the layers of this one: but for guesses, chunk 0
+ * goes last, and of mixed rows the first chunk. */
+static bool is_last(const struct runner *r, size_t chunk)
 {
-    r->way->backward(r->passes, pass, r->dx, lowest(r), to);
+    if (r->call->guess)
+        return chunk + 1 == r->cut.n_chunks;
+    for (size_t i = 0; i < chunk; i++)
+        if (r->cut.chunks[i].kind == DNAS_CHUNK_UPPER)
+            return false;
+    return chunk == 0 || r->cut.chunks[chunk].kind == DNAS_CHUNK_UPPER;
+}
+
+/* Layers to-1..from backward; a layer's gradient that is then whole is added up over the ranks
+ * while those below it run. */
+static void backward_layers(struct runner *r, const struct dnas_pass *pass, size_t chunk,
+                            size_t from, size_t to)
+{
+    bool is_whole = r->ranks && is_last(r, chunk);
+
+    for (size_t l = to; is_whole && l-- > from;) {
+        r->way->backward(r->passes, pass, r->dx, l, l + 1);
+        dnas_net_ranks_layer(r->ranks, l);
+    }
+    if (!is_whole)
+        r->way->backward(r->passes, pass, r->dx, from, to);
+}
+
+/* From dx, of the result of layer to-1, all that learns below. */
+static void backward_below(struct runner *r, const struct dnas_pass *pass, size_t chunk, size_t to)
+{
+    backward_layers(r, pass, chunk, lowest(r), to);
     if (r->o.n_frozen == 0)
         r->way->backward_embed(r->passes, pass, r->dx, r->o.freeze_first);
 }
@@ -524,16 +562,16 @@ static void run_backward(struct runner *r, size_t chunk)
     switch (k->kind) {
     case DNAS_CHUNK_WHOLE:
         spread(r, chunk);
-        backward_below(r, &pass, L);
+        backward_below(r, &pass, chunk, L);
         break;
     case DNAS_CHUNK_UPPER:
         spread(r, chunk);
-        r->way->backward(r->passes, &pass, r->dx, layer > lowest(r) ? layer : lowest(r), L);
+        backward_layers(r, &pass, chunk, layer > lowest(r) ? layer : lowest(r), L);
         r->api->copy(r->device, states(r, r->d_hidden, k->at), r->dx, k->T * channels(r) * r->size);
         break;
     case DNAS_CHUNK_LOWER:
         blend(r, y, r->dx, r->d_hidden);
-        backward_below(r, &pass, layer);
+        backward_below(r, &pass, chunk, layer);
         break;
     }
 }
@@ -665,7 +703,7 @@ static int guess(struct dnas_step_runner *base, const struct dnas_step_call *c, 
                           y->n_guesses, pass.T, (float)(1 / c->n_guesses));
         r->passes->flop += (c->learning ? 6 : 2) * (uint64_t)y->n_guesses * C * (C + V);
         if (c->learning)
-            backward_below(r, &pass, L);
+            backward_below(r, &pass, i, L);
         unload(r, i);
         r->api->copy_out(r->device, r->loss.here, r->loss.there, y->n_guesses * sizeof(*loss));
         if (wait(r, err) != 0)
@@ -680,11 +718,15 @@ static int finish(struct dnas_step_runner *base, struct dnas_comm *comm, size_t 
                   struct dnas_err *err)
 {
     const struct dnas_net_cuda *d = of(base)->d;
+    struct dnas_net_ranks *ranks = of(base)->ranks;
     struct dnas_net *net = d->net;
 
-    if (comm && (dnas_net_cuda_get(d, net->g, d->g, n, err) != 0 ||
-                 dnas_comm_sum_f32(comm, net->g, n, err) != 0 ||
-                 dnas_net_cuda_put(d, d->g, net->g, n, err) != 0))
+    if (ranks && dnas_net_ranks_finish(ranks, n, err) != 0)
+        return -1;
+    if (comm && !ranks &&
+        (dnas_net_cuda_get(d, net->g, d->g, n, err) != 0 ||
+         dnas_comm_sum_f32(comm, net->g, n, err) != 0 ||
+         dnas_net_cuda_put(d, d->g, net->g, n, err) != 0))
         return -1;
     for (size_t i = 0; i < net->n_tensors; i++) {
         const struct dnas_net_tensor *t = &net->tensors[i];
@@ -702,6 +744,7 @@ static const struct dnas_step_runner_ops ops = {
     .backward = backward,
     .guess = guess,
     .finish = finish,
+    .leave = leave,
     .flop = flop,
     .release = release,
 };
@@ -747,7 +790,8 @@ struct dnas_step_runner *dnas_step_cuda_new(struct dnas_net_cuda *d,
     r->max_B = 2 * o->max_pairs;
     dnas_step_cut_init(&r->cut, o->max_pairs);
     size_hidden(r);
-    if (allocate(r, err) == 0 && find_room(r, err) == 0)
+    if (dnas_net_ranks_new(&r->ranks, d, o->comm, o->exchange, err) == 0 && allocate(r, err) == 0 &&
+        find_room(r, err) == 0)
         return &r->base;
     release(&r->base);
     return NULL;

@@ -55,6 +55,8 @@ struct dnas_step_runner_ops {
      * rank).  The contrastive head's gradient stands in net->g. */
     int (*finish)(struct dnas_step_runner *r, struct dnas_comm *comm, size_t n,
                   struct dnas_err *err);
+    /* Ends what the ranks have together, when all have done their last step.  NULL: nothing. */
+    void (*leave)(struct dnas_step_runner *r);
     /* Operations so far, as in dnas_step_flop. */
     uint64_t (*flop)(const struct dnas_step_runner *r);
     void (*release)(struct dnas_step_runner *r); /* frees r, too */

@@ -29,9 +29,10 @@ extern "C" {
 /* Changes whenever the table does: a library of another build is refused. */
 #define DNAS_CUDA_ABI 2
 
-struct dnas_cuda;      /* an opened device, with its queue */
-struct dnas_cuda_pack; /* where each sequence of a batch lies */
-struct dnas_cuda_mark; /* a place in the queue */
+struct dnas_cuda;       /* an opened device, with its queue */
+struct dnas_cuda_pack;  /* where each sequence of a batch lies */
+struct dnas_cuda_mark;  /* a place in the queue */
+struct dnas_cuda_ranks; /* the device among those of other processes */
 
 /* Of activations: rows of hidden states and what is computed from them. */
 enum dnas_cuda_type {
@@ -43,7 +44,20 @@ struct dnas_cuda_info {
     char name[128]; /* "NVIDIA H200" */
     int major, minor, n_processors;
     size_t memory_bytes, free_bytes;
-    int driver, runtime; /* 1000 major + 10 minor */
+    int driver, runtime;    /* 1000 major + 10 minor */
+    unsigned char uuid[16]; /* two devices of the world have others */
+};
+
+/* What makes several processes, a device each, one group. */
+#define DNAS_CUDA_ID_BYTES 128
+struct dnas_cuda_join {
+    const unsigned char *id; /* [DNAS_CUDA_ID_BYTES] rank 0's */
+    int rank, n_ranks;
+    size_t piece;      /* floats that are on their way at a time, of which there are copies */
+    double deadline_s; /* how long one waits for the others */
+    /* Asked now and then while one waits; an answer other than 0 ends that.  NULL: nobody. */
+    int (*look)(void *ctx);
+    void *ctx;
 };
 
 struct dnas_cuda_api {
@@ -232,6 +246,28 @@ struct dnas_cuda_api {
      * F and I are multiples of 8. */
     void (*linear_geglu_fwd)(struct dnas_cuda *d, void *out, void *wide, const void *x,
                              const void *w, size_t T, size_t F, size_t I, enum dnas_cuda_type type);
+
+    /* ---- several processes, by NCCL.  Its library is loaded by the first of these calls: the one
+     * of DNAS_NCCL_LIBRARY ("none": none), else libnccl.so.2.  All ranks make the same calls.
+     * Errors stick to the device, and those of NCCL end the group; where something of it then
+     * cannot be ended either, memory of the device is not freed any more, and the process had
+     * better end. ---- */
+
+    /* NCCL's number of its version, 22800 for 2.28; 0 with the reason. */
+    int (*ranks_version)(char *why, size_t room);
+    /* A new id, for rank 0: 0, or -1 with the reason. */
+    int (*ranks_id)(unsigned char *id, char *why, size_t room);
+    /* Waits for all ranks; takes 4 piece (1 + 1 / n_ranks) bytes.  NULL after an error. */
+    struct dnas_cuda_ranks *(*ranks_join)(struct dnas_cuda *d, const struct dnas_cuda_join *j);
+    /* x = the sum of all ranks' x as dnas_comm_sum_f32 has it, when what is in the queue by now is
+     * done; what is queued behind this call does not wait for it and must not touch x.
+     *   x  f32 [n], the same n everywhere */
+    void (*ranks_sum)(struct dnas_cuda_ranks *r, float *x, size_t n);
+    /* Waits for all sums, at most deadline_s: 0, or -1 after an error. */
+    int (*ranks_wait)(struct dnas_cuda_ranks *r);
+    /* Frees r: together, when all sums are done; or alone, after a failure somewhere. */
+    void (*ranks_leave)(struct dnas_cuda_ranks *r);
+    void (*ranks_drop)(struct dnas_cuda_ranks *r); /* NULL is fine */
 };
 
 /* The one symbol of the library. */

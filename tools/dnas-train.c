@@ -39,7 +39,7 @@ struct train {
     struct dnas_train_vae vae;
     int64_t latent, epochs;
     /* networks */
-    double deadline_s;
+    struct dnas_comm_options ranks;
     struct dnas_train_net net;
     struct dnas_train_net_cli cli;
 };
@@ -176,7 +176,7 @@ static int run_net(struct train *t, const struct dnas_tool *tool, char **paths, 
                    struct dnas_err *err)
 {
     const struct pg pg = {t, tool};
-    struct dnas_comm *comm = dnas_comm_open(t->deadline_s, err);
+    struct dnas_comm *comm = dnas_comm_open(&t->ranks, err);
     enum dnas_train_end end;
 
     if (!comm)
@@ -287,7 +287,7 @@ int main(int argc, char **argv)
                       .vae = DNAS_TRAIN_VAE_DEFAULTS,
                       .latent = 32,
                       .epochs = 300,
-                      .deadline_s = 600,
+                      .ranks.deadline_s = 600,
                       .cli = DNAS_TRAIN_NET_CLI};
     /* clang-format off */
     const struct dnas_opt opts[] = {
@@ -331,8 +331,12 @@ int main(int argc, char **argv)
          "vae: the divergence weighs 1 / (latent x beta)"},
         {0, "vae-dropout", "RATE", DNAS_OPT_REAL, &t.vae.dropout, 0, 0.9, NULL, "vae: dropout"},
         DNAS_TRAIN_NET_OPTIONS(t.cli),
-        {0, "deadline", "SECONDS", DNAS_OPT_REAL, &t.deadline_s, 1, 1e9, NULL,
+        {0, "deadline", "SECONDS", DNAS_OPT_REAL, &t.ranks.deadline_s, 1, 1e9, NULL,
          "net: of several processes, how long one waits for the others"},
+        {0, "rendezvous", "FOLDER", DNAS_OPT_TEXT, &t.ranks.rendezvous, 0, 0, NULL,
+         "net: processes find each other in this folder that all see, without MPI"},
+        {0, "job", "NAME", DNAS_OPT_TEXT, &t.ranks.job, 0, 0, NULL,
+         "net: tells runs with one --rendezvous apart [the launcher's number of the job]"},
         {0},
     };
     /* clang-format on */

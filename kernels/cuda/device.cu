@@ -137,7 +137,7 @@ fail:
 
 void dnas_cuda_close(struct dnas_cuda *d)
 {
-    if (!d)
+    if (!d || d->is_lost)
         return;
     cudaSetDevice(d->index);
     dnas_cuda_products_free(d);
@@ -159,6 +159,7 @@ void dnas_cuda_describe(struct dnas_cuda *d, struct dnas_cuda_info *info)
     info->major = p.major;
     info->minor = p.minor;
     info->n_processors = p.multiProcessorCount;
+    memcpy(info->uuid, p.uuid.bytes, sizeof(info->uuid));
     if (!CUDA_CHECK(d, cudaMemGetInfo(&info->free_bytes, &info->memory_bytes)) ||
         !CUDA_CHECK(d, cudaDriverGetVersion(&info->driver)))
         return;
@@ -192,7 +193,7 @@ void *dnas_cuda_alloc(struct dnas_cuda *d, size_t bytes)
 
 void dnas_cuda_free(struct dnas_cuda *d, void *p)
 {
-    if (!p)
+    if (!p || d->is_lost)
         return;
     dnas_cuda_wait(d);
     CUDA_CHECK(d, cudaFree(p));
@@ -215,7 +216,7 @@ void *dnas_cuda_host_alloc(struct dnas_cuda *d, size_t bytes)
 
 void dnas_cuda_host_free(struct dnas_cuda *d, void *p)
 {
-    if (!p)
+    if (!p || d->is_lost)
         return;
     dnas_cuda_wait(d);
     CUDA_CHECK(d, cudaFreeHost(p));
@@ -260,7 +261,7 @@ struct dnas_cuda_mark *dnas_cuda_mark_new(struct dnas_cuda *d)
 
 void dnas_cuda_mark_free(struct dnas_cuda *d, struct dnas_cuda_mark *m)
 {
-    if (!m)
+    if (!m || d->is_lost)
         return;
     cudaSetDevice(d->index);
     CUDA_CHECK(d, cudaEventDestroy(m->event));

@@ -9,7 +9,12 @@
 #define TEXT(x) TEXT_OF(x)
 #define BUILD                                                                                      \
     "CUDA " TEXT(__CUDACC_VER_MAJOR__) "." TEXT(                                                   \
-        __CUDACC_VER_MINOR__) ", sm_80 sm_90 sm_90a compute_90"
+        __CUDACC_VER_MINOR__) ", sm_80 sm_90 sm_90a compute_90" NO_NCCL
+#if __has_include(<nccl.h>)
+#define NO_NCCL ""
+#else
+#define NO_NCCL ", without NCCL"
+#endif
 #else
 #define BUILD "emulated"
 #endif
@@ -66,6 +71,13 @@ static struct dnas_cuda_api table = {
     .sum_squares = dnas_cuda_sum_squares,
     .reserve = dnas_cuda_reserve,
     .linear_geglu_fwd = dnas_cuda_linear_geglu_fwd,
+    .ranks_version = dnas_cuda_ranks_version,
+    .ranks_id = dnas_cuda_ranks_id,
+    .ranks_join = dnas_cuda_ranks_join,
+    .ranks_sum = dnas_cuda_ranks_sum,
+    .ranks_wait = dnas_cuda_ranks_wait,
+    .ranks_leave = dnas_cuda_ranks_leave,
+    .ranks_drop = dnas_cuda_ranks_drop,
 };
 
 extern "C" __attribute__((visibility("default"))) const struct dnas_cuda_api *dnas_cuda_table(void)

@@ -64,4 +64,12 @@ void dnas_cuda_adamw_step(struct dnas_cuda *d, float *w, float *m, float *v, con
                           uint16_t *narrow, size_t n, const struct dnas_adamw *s);
 void dnas_cuda_sum_squares(struct dnas_cuda *d, double *out, const float *x, size_t n);
 
+int dnas_cuda_ranks_version(char *why, size_t room);
+int dnas_cuda_ranks_id(unsigned char *id, char *why, size_t room);
+struct dnas_cuda_ranks *dnas_cuda_ranks_join(struct dnas_cuda *d, const struct dnas_cuda_join *j);
+void dnas_cuda_ranks_sum(struct dnas_cuda_ranks *r, float *x, size_t n);
+int dnas_cuda_ranks_wait(struct dnas_cuda_ranks *r);
+void dnas_cuda_ranks_leave(struct dnas_cuda_ranks *r);
+void dnas_cuda_ranks_drop(struct dnas_cuda_ranks *r);
+
 #endif

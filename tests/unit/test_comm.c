@@ -13,86 +13,10 @@
 
 #include "common/comm.h"
 #include "common/msg.h"
-#include "common/rng.h"
-#include "common/xmem.h"
+#include "tests/unit/comm_ranks.h"
 #include "tests/unit/files.h"
 
-#define MANY ((size_t)2500001) /* three pieces, not whole parts */
-
 /* ---- what a rank does ---- */
-
-static void fill(float *x, size_t n, int rank)
-{
-    struct dnas_rng rng;
-
-    dnas_rng_init(&rng, 12, DNAS_RNG_TEST, 0, (uint32_t)rank);
-    for (size_t i = 0; i < n; i++) {
-        x[i] = (float)(dnas_rng_u32(&rng) >> 8) * 0x1p-23f - 1;
-        if (i % 3 == 0 && rank < 2) /* they cancel, which the order of a sum shows */
-            x[i] = rank == 0 ? 1e18f : -1e18f;
-    }
-}
-
-static void check_sums(struct dnas_comm *c, size_t n)
-{
-    int n_ranks = dnas_comm_n_ranks(c);
-    float *x = dnas_xalloc(n + 1, sizeof(*x)), *part = dnas_xalloc(n, sizeof(*part));
-    double *want = dnas_xzalloc(n, sizeof(*want));
-    size_t n_wrong = 0;
-
-    fill(x, n, dnas_comm_rank(c));
-    x[n] = 77;
-    for (int rank = 0; rank < n_ranks; rank++) {
-        fill(part, n, rank);
-        for (size_t i = 0; i < n; i++)
-            want[i] += (double)part[i];
-    }
-    CHECK(dnas_comm_sum_f32(c, x, n, NULL) == 0);
-    for (size_t i = 0; i < n; i++)
-        n_wrong += x[i] != (float)want[i];
-    CHECK_INT(n_wrong, 0);
-    CHECK(x[n] == 77);
-    free(x);
-    free(part);
-    free(want);
-}
-
-static void check_small(struct dnas_comm *c)
-{
-    int rank = dnas_comm_rank(c), n_ranks = dnas_comm_n_ranks(c);
-    double x = 0.1 * (rank + 1), want = 0;
-    uint32_t flags = 1u << rank;
-    char mine[5], all[5 * 64];
-    struct dnas_err err = {""};
-
-    for (int r = 0; r < n_ranks; r++)
-        want += 0.1 * (r + 1);
-    CHECK(dnas_comm_sum_f64(c, &x, &err) == 0);
-    CHECK(x == want);
-    CHECK(dnas_comm_any(c, &flags, &err) == 0);
-    CHECK_INT(flags, (1u << n_ranks) - 1);
-    memset(mine, 'a' + rank, sizeof(mine));
-    CHECK(dnas_comm_all_gather(c, all, mine, sizeof(mine), &err) == 0);
-    for (int i = 0; i < 5 * n_ranks; i++)
-        CHECK_INT(all[i], 'a' + i / 5);
-    CHECK(dnas_comm_check_same(c, 42, "seed", &err) == 0);
-    CHECK(dnas_comm_barrier(c, &err) == 0);
-    if (n_ranks > 1) {
-        CHECK(dnas_comm_check_same(c, rank == n_ranks - 1 ? 43 : 42, "FILE", &err) == -1);
-        CHECK(strstr(err.msg, "has another FILE than rank 0 (000000000000002b, not "
-                              "000000000000002a): all ranks must be given the same"));
-    }
-}
-
-static int all_is_well(struct dnas_comm *c)
-{
-    static const size_t sizes[] = {0, 1, 2, 3, 5, 1000, MANY};
-
-    for (int k = 0; k < 7; k++)
-        check_sums(c, sizes[k]);
-    check_small(c);
-    return check_failed_here;
-}
 
 /* The last rank goes one way or another, the others wait for it. */
 static int one_goes_wrong(struct dnas_comm *c, const char *how)
@@ -121,6 +45,13 @@ static int one_goes_wrong(struct dnas_comm *c, const char *how)
     return 1;
 }
 
+static struct dnas_comm *open_comm(double deadline_s, struct dnas_err *err)
+{
+    const struct dnas_comm_options o = {.deadline_s = deadline_s};
+
+    return dnas_comm_open(&o, err);
+}
+
 static int be_a_rank(const char *what)
 {
     bool hangs = strcmp(what, "hangs") == 0 || strcmp(what, "late") == 0;
@@ -129,7 +60,7 @@ static int be_a_rank(const char *what)
     int status;
 
     alarm(100);
-    c = dnas_comm_open(hangs ? 1 : 60, &err);
+    c = open_comm(hangs ? 1 : 60, &err);
     if (!c) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
@@ -216,7 +147,7 @@ static void expect_ended(const char *what, const char *sentence, double within_s
 static void test_one_rank(void)
 {
     struct dnas_err err = {""};
-    struct dnas_comm *c = dnas_comm_open(5, &err);
+    struct dnas_comm *c = open_comm(5, &err);
 
     CHECK(c != NULL);
     if (!c)
@@ -226,7 +157,7 @@ static void test_one_rank(void)
     all_is_well(c);
     dnas_comm_close(c, false);
     dnas_comm_close(NULL, true);
-    c = dnas_comm_open(5, &err);
+    c = open_comm(5, &err);
     dnas_comm_close(c, true); /* leaves the process alone */
 }
 
@@ -237,14 +168,15 @@ static void test_without_mpi(void)
     if (dnas_comm_has_mpi())
         SKIP("built with MPI");
     setenv("OMPI_COMM_WORLD_SIZE", "4", 1);
-    CHECK(dnas_comm_open(5, &err) == NULL);
+    CHECK(open_comm(5, &err) == NULL);
     CHECK_STR(err.msg, "was started as one of 4 ranks but built without MPI: install "
-                       "libopenmpi-dev and build with MPI=yes");
+                       "libopenmpi-dev and build with MPI=yes, or give --rendezvous a folder that "
+                       "all ranks see");
     setenv("OMPI_COMM_WORLD_SIZE", "1", 1);
-    dnas_comm_close(dnas_comm_open(5, &err), false);
+    dnas_comm_close(open_comm(5, &err), false);
     unsetenv("OMPI_COMM_WORLD_SIZE");
     setenv("PMIX_RANK", "0", 1);
-    CHECK(dnas_comm_open(5, &err) == NULL);
+    CHECK(open_comm(5, &err) == NULL);
     CHECK(strstr(err.msg, "one of several ranks but built without MPI"));
     unsetenv("PMIX_RANK");
 }

@@ -6,6 +6,7 @@
  * Work of a stream is carried out when somebody waits for it, and not before, so that
  * memory of the host that is used again too early shows.  Memory of the device begins
  * as NaN, with canaries on both sides that each wait looks at.  The environment:
+ *   DNAS_EMULATED_DEVICES  how many there seem to be (1); they have memory and faults together
  *   DNAS_EMULATED_MEMORY  bytes of the device's memory (256 MiB)
  *   DNAS_EMULATED_EAGER   1: work is carried out at once, the other extreme
  *   DNAS_EMULATED_FAULT   n: the n-th launch from then on ends in a fault
@@ -45,10 +46,18 @@ enum cudaMemcpyKind {
     cudaMemcpyDeviceToDevice
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
-enum { cudaHostAllocDefault = 0, cudaStreamNonBlocking = 1, cudaEventDefault = 0 };
+enum {
+    cudaHostAllocDefault = 0,
+    cudaStreamNonBlocking = 1,
+    cudaEventDefault = 0,
+    cudaEventDisableTiming = 2
+};
 
 struct cudaDeviceProp {
     char name[256];
+    struct {
+        char bytes[16];
+    } uuid;
     size_t totalGlobalMem;
     int major, minor, multiProcessorCount;
 };
@@ -93,6 +102,7 @@ cudaError_t cudaGetLastError(void);
 cudaError_t cudaPeekAtLastError(void);
 cudaError_t cudaGetDeviceCount(int *n);
 cudaError_t cudaSetDevice(int i);
+__attribute__((visibility("default"))) cudaError_t cudaGetDevice(int *i);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int i);
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
 cudaError_t cudaDriverGetVersion(int *version);
@@ -117,6 +127,8 @@ cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t s);
 cudaError_t cudaStreamSynchronize(cudaStream_t s);
+cudaError_t cudaStreamQuery(cudaStream_t s); /* carries out what can be */
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
@@ -138,6 +150,11 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char *symbol, void **function
 
 /* Puts work into a stream. */
 void emulated_queue(cudaStream_t s, std::function<void()> work);
+/* Work that is asked again until it says true, what is behind it waiting; this and the next, and
+ * cudaGetDevice, are for the library that stands in for NCCL, too. */
+#define EMULATED_PUBLIC __attribute__((visibility("default")))
+EMULATED_PUBLIC void emulated_queue_until(cudaStream_t s, std::function<bool()> work);
+EMULATED_PUBLIC int emulated_is_device_memory(const void *p, size_t bytes);
 /* Puts a launch there, or makes a wrong configuration the last error. */
 void emulated_launch(const char *name, const void *kernel, size_t n_blocks, size_t n_threads,
                      size_t shared_bytes, cudaStream_t s, std::function<void()> body);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * runtime.cpp - the emulated runtime: one device, queues that run when waited for,
+ * runtime.cpp - the emulated runtime: devices, queues that run when waited for,
  * memory with canaries.  Contract: cuda_runtime.h beside it.
  */
 #include "kernels/cuda/emulator/cuda_runtime.h"
@@ -12,6 +12,7 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -25,14 +26,17 @@
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
 
-struct emulated_event {
-    bool reached;
-    unsigned n_pending; /* records in the queue */
+/* What is known of an event, by it and by the work that waits for it. */
+struct event_state {
+    unsigned long n_recorded, n_reached;
     double at_s;
-    cudaStream_t stream;
+    cudaStream_t stream; /* of the last record; NULL: none */
+};
+struct emulated_event {
+    std::shared_ptr<event_state> state;
 };
 struct emulated_stream {
-    std::deque<std::function<void()>> work;
+    std::deque<std::function<bool()>> work; /* false: it has to be asked again */
 };
 
 namespace
@@ -43,6 +47,7 @@ constexpr unsigned char canary = 0xA5;
 
 std::map<char *, size_t> device_memory, host_memory;
 size_t used_bytes;
+int device; /* of the one thread that calls */
 std::map<const void *, int> shared_limit;
 std::set<cudaStream_t> streams;
 cudaError_t last_error; /* of a call */
@@ -106,13 +111,37 @@ void check_canaries(void)
     }
 }
 
-cudaError_t run_queue(cudaStream_t s, const bool *until)
+/* Whether there was a record of an event, and it has been reached. */
+bool is_reached(const event_state *e, unsigned long record)
 {
-    while (broken == cudaSuccess && !s->work.empty() && !(until && *until)) {
-        std::function<void()> next = std::move(s->work.front());
+    return e->n_reached >= record;
+}
+
+/* Runs what can be run; up to a record of an event where that is not NULL. */
+void run_some(cudaStream_t s, const event_state *e, unsigned long record)
+{
+    while (broken == cudaSuccess && !s->work.empty() && !(e && is_reached(e, record))) {
+        std::function<bool()> next = std::move(s->work.front());
 
         s->work.pop_front();
-        next();
+        if (!next()) {
+            if (broken == cudaSuccess)
+                s->work.push_front(std::move(next));
+            return;
+        }
+    }
+}
+
+/* The same until it is done, however long that takes. */
+cudaError_t run_queue(cudaStream_t s, const event_state *e, unsigned long record)
+{
+    for (;;) {
+        const struct timespec pause = {0, 20000};
+
+        run_some(s, e, record);
+        if (broken != cudaSuccess || s->work.empty() || (e && is_reached(e, record)))
+            break;
+        nanosleep(&pause, nullptr);
     }
     check_canaries();
     return broken != cudaSuccess ? fail(broken) : cudaSuccess;
@@ -208,21 +237,42 @@ cudaError_t cudaPeekAtLastError(void)
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
-    *n = 1;
+    const char *text = getenv("DNAS_EMULATED_DEVICES");
+
+    *n = text ? (int)strtol(text, nullptr, 10) : 1;
     return cudaSuccess;
+}
+
+static bool is_device(int i)
+{
+    int n = 0;
+
+    cudaGetDeviceCount(&n);
+    return i >= 0 && i < n;
 }
 
 cudaError_t cudaSetDevice(int i)
 {
-    return i == 0 ? cudaSuccess : fail(cudaErrorInvalidDevice);
+    if (!is_device(i))
+        return fail(cudaErrorInvalidDevice);
+    device = i;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDevice(int *i)
+{
+    *i = device;
+    return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int i)
 {
-    if (i != 0)
+    if (!is_device(i))
         return fail(cudaErrorInvalidDevice);
     memset(p, 0, sizeof(*p));
     snprintf(p->name, sizeof(p->name), "emulated");
+    memcpy(p->uuid.bytes, "emulated", 8);
+    memcpy(p->uuid.bytes + 8, &i, sizeof(i));
     p->totalGlobalMem = total_bytes();
     p->major = 9;
     p->multiProcessorCount = 2;
@@ -248,6 +298,11 @@ cudaError_t cudaRuntimeGetVersion(int *version)
     return cudaSuccess;
 }
 
+int emulated_is_device_memory(const void *p, size_t bytes)
+{
+    return block_of(device_memory, p, bytes) != nullptr;
+}
+
 cudaError_t emulated_malloc(void **p, size_t bytes)
 {
     char *block;
@@ -271,7 +326,7 @@ cudaError_t cudaFree(void *p)
     if (!p)
         return cudaSuccess;
     for (cudaStream_t s : streams)
-        run_queue(s, nullptr);
+        run_queue(s, nullptr, 0);
     auto found = device_memory.find((char *)p);
     if (found == device_memory.end())
         return fail(cudaErrorInvalidValue);
@@ -311,15 +366,26 @@ cudaError_t cudaFreeHost(void *p)
     return cudaSuccess;
 }
 
-void emulated_queue(cudaStream_t s, std::function<void()> work)
+void emulated_queue_until(cudaStream_t s, std::function<bool()> work)
 {
     const char *eager = getenv("DNAS_EMULATED_EAGER");
 
     if (broken != cudaSuccess)
         return;
     s->work.push_back(std::move(work));
-    if (eager && *eager == '1')
-        run_queue(s, nullptr);
+    if (eager && *eager == '1') { /* also what waited for others */
+        for (cudaStream_t other : streams)
+            run_some(other, nullptr, 0);
+        check_canaries();
+    }
+}
+
+void emulated_queue(cudaStream_t s, std::function<void()> work)
+{
+    emulated_queue_until(s, [work] {
+        work();
+        return true;
+    });
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
@@ -364,7 +430,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 
 cudaError_t cudaStreamDestroy(cudaStream_t s)
 {
-    cudaError_t e = run_queue(s, nullptr);
+    cudaError_t e = run_queue(s, nullptr, 0);
 
     streams.erase(s);
     delete s;
@@ -377,55 +443,86 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
-    return run_queue(s, nullptr);
+    return run_queue(s, nullptr, 0);
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t s)
+{
+    run_some(s, nullptr, 0);
+    if (broken != cudaSuccess)
+        return fail(broken);
+    if (!s->work.empty())
+        return fail(cudaErrorNotReady);
+    check_canaries();
+    return broken != cudaSuccess ? fail(broken) : cudaSuccess;
+}
+
+/* Waits for the last record until now; for one of an event that has none, not at all. */
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
+{
+    std::shared_ptr<event_state> state = e->state;
+    unsigned long record = state->n_recorded;
+    cudaStream_t of = state->stream;
+
+    if (broken != cudaSuccess)
+        return fail(broken);
+    emulated_queue_until(s, [=] {
+        if (!is_reached(state.get(), record))
+            run_some(of, state.get(), record);
+        return is_reached(state.get(), record);
+    });
+    return cudaSuccess;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
 {
     *e = new emulated_event();
-    (*e)->reached = true;
+    (*e)->state = std::make_shared<event_state>();
     return broken != cudaSuccess ? fail(broken) : cudaSuccess;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t e)
 {
-    if (e->stream && !e->reached)
-        run_queue(e->stream, nullptr);
     delete e;
     return cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
+    std::shared_ptr<event_state> state = e->state;
+
     if (broken != cudaSuccess)
         return fail(broken);
-    e->stream = s;
-    e->reached = false;
-    e->n_pending++;
-    emulated_queue(s, [e] {
+    state->stream = s;
+    unsigned long record = ++state->n_recorded;
+    emulated_queue(s, [=] {
         struct timespec now;
 
         clock_gettime(CLOCK_MONOTONIC, &now);
-        e->at_s = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-        e->reached = --e->n_pending == 0;
+        state->at_s = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+        state->n_reached = record;
     });
     return cudaSuccess;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
-    if (!e->stream)
+    const event_state *state = e->state.get();
+
+    if (!state->stream)
         return broken != cudaSuccess ? fail(broken) : cudaSuccess;
-    return run_queue(e->stream, &e->reached);
+    return run_queue(state->stream, state, state->n_recorded);
 }
 
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
 {
-    if (!from->stream || !to->stream)
+    const event_state *a = from->state.get(), *b = to->state.get();
+
+    if (!a->stream || !b->stream)
         return fail(cudaErrorInvalidValue);
-    if (!from->reached || !to->reached)
+    if (!is_reached(a, a->n_recorded) || !is_reached(b, b->n_recorded))
         return fail(cudaErrorNotReady);
-    *ms = (float)(1e3 * (to->at_s - from->at_s));
+    *ms = (float)(1e3 * (b->at_s - a->at_s));
     return cudaSuccess;
 }
 
