@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/msg.h"
 
@@ -50,4 +51,11 @@ void dnas_bug(const char *file, int line, const char *fmt, ...)
     va_end(ap);
     dnas_msg_error("%s:%d: bug: %s", file, line, what);
     abort();
+}
+
+void dnas_out_of_memory(const char *what)
+{
+    dnas_msg_error("out of memory: no room for %s", what);
+    /* Not exit(): other threads may still use what libraries would tear down. */
+    _exit(1);
 }

@@ -30,6 +30,10 @@ int dnas_err_at(struct dnas_err *err, const char *fmt, ...) __attribute__((forma
 void dnas_bug(const char *file, int line, const char *fmt, ...)
     __attribute__((noreturn, format(printf, 3, 4)));
 
+/* Ends the program where a library had no memory for `what` ("a zstd context"): a sentence and exit
+ * status 1, as xmem.h has it. */
+void dnas_out_of_memory(const char *what) __attribute__((noreturn));
+
 #define DNAS_BUG(...) dnas_bug(__FILE__, __LINE__, __VA_ARGS__)
 
 #ifdef __cplusplus

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/err.h"
 #include "common/msg.h"
 
 __attribute__((noreturn)) static void out_of_memory(size_t n, size_t size)
@@ -68,16 +69,10 @@ void *dnas_xrealloc(void *p, size_t n, size_t size)
     return q;
 }
 
-void dnas_xout_of_memory(const char *what)
-{
-    dnas_msg_error("out of memory: no room for %s", what);
-    _exit(1);
-}
-
 void *dnas_xhave(void *p, const char *what)
 {
     if (!p)
-        dnas_xout_of_memory(what);
+        dnas_out_of_memory(what);
     return p;
 }
 

@@ -29,8 +29,6 @@ void *dnas_xgrow(void *p, size_t *cap, size_t need, size_t size) __attribute__((
 /* p, which another library made; where that is NULL for want of memory, ends as the others do.
  * `what` it was to be, for the sentence: "a zstd context". */
 void *dnas_xhave(void *p, const char *what) __attribute__((returns_nonnull));
-/* That end alone, where a library says by other means that it had no memory for `what`. */
-void dnas_xout_of_memory(const char *what) __attribute__((noreturn));
 char *dnas_xstrdup(const char *s) __attribute__((returns_nonnull));
 /* The first n bytes of s and a terminating 0. */
 char *dnas_xstrndup(const char *s, size_t n) __attribute__((returns_nonnull));

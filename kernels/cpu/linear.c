@@ -14,7 +14,6 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include "common/err.h"
-#include "common/xmem.h"
 #include "kernels/isa.h"
 
 /* libgomp's; declared here since clang's omp.h comes with another runtime. */
@@ -23,7 +22,7 @@ void omp_set_num_threads(int n_threads);
 __attribute__((noreturn)) static void failed(dnnl_status_t status, size_t M, size_t N, size_t K)
 {
     if (status == dnnl_out_of_memory)
-        dnas_xout_of_memory("a product of oneDNN's");
+        dnas_out_of_memory("a product of oneDNN's");
     DNAS_BUG("oneDNN's product of %zu x %zu x %zu: status %d", M, N, K, (int)status);
 }
 

@@ -6,7 +6,7 @@
 #   tools/    include common/ alone
 #   common/   includes common/ and the public headers of kernels/ (not of
 #             kernels/cpu and kernels/cuda)
-#   kernels/  include kernels/, and of common only err.h, for DNAS_BUG
+#   kernels/  include kernels/, and of common only err.h, for the ends of the program
 #
 # Our headers are included by their path from the root, in quotes.
 # shellcheck source=tests/lib.sh
