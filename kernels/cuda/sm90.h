@@ -136,9 +136,9 @@ template <int J> DEVICE void group_hold(float (&d)[J][4])
     for (int j = 0; j < J; j++)
         asm volatile("" : "+f"(d[j][0]), "+f"(d[j][1]), "+f"(d[j][2]), "+f"(d[j][3])::"memory");
 }
-/* Keeps what x comes from, which is not below 0, before the next wait: ptxas moves waits up to
- * where the last instruction stands that a wait may not pass, and so what ought to overlap to
- * behind it; it moves none over a branch. */
+/* Keeps the computing of x, which is never below 0, in front of the next wait.  ptxas moves a wait
+ * up as far as it can, so that what should run meanwhile is left behind it; it moves none over a
+ * branch. */
 DEVICE void group_wait_after(float x)
 {
     if (x < 0)
