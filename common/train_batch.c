@@ -126,6 +126,39 @@ static void mask(struct dnas_train_batch *b, uint32_t step, size_t row)
     }
 }
 
+/* Whether the first B of rows have negatives (contrastive.h): with two labels among them each has,
+ * mixed or not. */
+static bool has_negatives(const struct dnas_train_batch *b, size_t B)
+{
+    if (b->t->ignore_labels)
+        return B > 1;
+    for (size_t i = 1; i < B; i++)
+        if (dnas_pair_source_label(b->source, b->rows[i]) !=
+            dnas_pair_source_label(b->source, b->rows[0]))
+            return true;
+    return false;
+}
+
+bool dnas_objective_has_negatives(enum dnas_objective objective)
+{
+    return objective == DNAS_WSIMCLR || objective == DNAS_MIMIX || objective == DNAS_IMIX;
+}
+
+bool dnas_train_batch_tells_apart(const struct dnas_train_batch *b)
+{
+    size_t n = dnas_pair_source_n_train(b->source);
+    uint32_t row, first = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        dnas_pair_source_batch(b->source, &row, 1, b->t->seed, 0, i);
+        if (i == 0)
+            first = dnas_pair_source_label(b->source, row);
+        else if (b->t->ignore_labels || dnas_pair_source_label(b->source, row) != first)
+            return true;
+    }
+    return false;
+}
+
 static int learn_mixed(struct dnas_train_batch *b, double *loss, bool at_any_layer, uint32_t step,
                        struct dnas_err *err)
 {
@@ -139,15 +172,10 @@ static int learn_mixed(struct dnas_train_batch *b, double *loss, bool at_any_lay
     return dnas_step_mixed(b->step, loss, &b->batch, &mix, step, err);
 }
 
-int dnas_train_batch_learn(struct dnas_train_batch *b, double *loss, enum dnas_objective objective,
-                           uint32_t epoch, uint64_t index, uint32_t step, struct dnas_err *err)
+/* The step of the batch that was read. */
+static int learn(struct dnas_train_batch *b, double *loss, enum dnas_objective objective,
+                 uint32_t step, struct dnas_err *err)
 {
-    size_t from, to;
-
-    dnas_pair_source_batch(b->source, b->rows, b->t->batch, b->t->seed, epoch, (size_t)index);
-    dnas_step_share(b->step, b->t->batch, &from, &to);
-    if (read_pairs(b, b->rows, b->t->batch, from, to, err) != 0)
-        return -1;
     switch (objective) {
     case DNAS_WSIMCLR:
         return dnas_step_wsimclr(b->step, loss, &b->batch, step, err);
@@ -164,12 +192,28 @@ int dnas_train_batch_learn(struct dnas_train_batch *b, double *loss, enum dnas_o
     DNAS_BUG("objective %d", (int)objective);
 }
 
-/* Of validation batch k the first row; *B of them. */
-static size_t validation_batch(const struct dnas_train_batch *b, size_t *B, size_t k)
+int dnas_train_batch_learn(struct dnas_train_batch *b, double *loss, enum dnas_objective objective,
+                           uint32_t epoch, uint64_t index, uint32_t step, struct dnas_err *err)
+{
+    size_t B = b->t->batch, from, to;
+
+    dnas_pair_source_batch(b->source, b->rows, B, b->t->seed, epoch, (size_t)index);
+    if (dnas_objective_has_negatives(objective) && !has_negatives(b, B))
+        return 0;
+    dnas_step_share(b->step, B, &from, &to);
+    if (read_pairs(b, b->rows, B, from, to, err) != 0 || learn(b, loss, objective, step, err) != 0)
+        return -1;
+    return 1;
+}
+
+/* Sets rows to those of validation batch k, *B of them; the first one's number. */
+static size_t validation_batch(struct dnas_train_batch *b, size_t *B, size_t k)
 {
     size_t from = k * DNAS_VALIDATION_PAIRS, left = dnas_pair_source_n_validation(b->source) - from;
 
     *B = left < DNAS_VALIDATION_PAIRS ? left : DNAS_VALIDATION_PAIRS;
+    for (size_t i = 0; i < *B; i++)
+        b->rows[i] = dnas_pair_source_validation(b->source, from + i);
     return from;
 }
 
@@ -180,31 +224,14 @@ static size_t n_validation_batches(const struct dnas_train_batch *b)
     return (n + DNAS_VALIDATION_PAIRS - 1) / DNAS_VALIDATION_PAIRS;
 }
 
-/* Whether the B validation rows from `from` on have negatives (contrastive.h): with two labels
- * among them each has. */
-static bool has_negatives(const struct dnas_train_batch *b, size_t from, size_t B)
-{
-    uint32_t first =
-        dnas_pair_source_label(b->source, dnas_pair_source_validation(b->source, from));
-
-    if (b->t->ignore_labels)
-        return B > 1;
-    for (size_t i = 1; i < B; i++)
-        if (dnas_pair_source_label(b->source, dnas_pair_source_validation(b->source, from + i)) !=
-            first)
-            return true;
-    return false;
-}
-
-size_t dnas_train_batch_n_validation(const struct dnas_train_batch *b, size_t *n_left_out)
+size_t dnas_train_batch_n_validation(struct dnas_train_batch *b, size_t *n_left_out)
 {
     size_t n = n_validation_batches(b), B;
 
     *n_left_out = 0;
     for (size_t k = 0; k < n; k++) {
-        size_t from = validation_batch(b, &B, k);
-
-        *n_left_out += !has_negatives(b, from, B);
+        validation_batch(b, &B, k);
+        *n_left_out += !has_negatives(b, B);
     }
     return n;
 }
@@ -220,10 +247,8 @@ int dnas_train_batch_validate(struct dnas_train_batch *b, double *loss,
         double one = 0;
         int status;
 
-        if (objective != DNAS_MLM && !has_negatives(b, from, B))
+        if (objective != DNAS_MLM && !has_negatives(b, B))
             continue;
-        for (size_t i = 0; i < B; i++)
-            b->rows[i] = dnas_pair_source_validation(b->source, from + i);
         if (read_pairs(b, b->rows, B, 0, B, err) != 0)
             return -1;
         if (objective == DNAS_MLM) {

@@ -27,14 +27,6 @@
 #include "common/train_state.h"
 #include "common/xmem.h"
 
-static const char *const objective_names[] = {"wsimclr", "mimix", "imix", "supcon", "mlm"};
-#define N_OBJECTIVES (sizeof(objective_names) / sizeof(*objective_names))
-
-const char *dnas_objective_name(enum dnas_objective o)
-{
-    return objective_names[o];
-}
-
 struct dnas_train_net dnas_train_net_defaults(void)
 {
     return (struct dnas_train_net){
@@ -50,32 +42,6 @@ struct dnas_train_net dnas_train_net_defaults(void)
         .checkpoint_s = 600,
         .n_threads = 1,
     };
-}
-
-int dnas_train_net_curriculum(struct dnas_train_net *t, const char *text, struct dnas_err *err)
-{
-    t->n_phases = 0;
-    for (const char *at = text; *at;) {
-        size_t n = strcspn(at, ",:"), o = 0;
-        unsigned long epochs = 1;
-        char *end = (char *)at + n;
-
-        while (o < N_OBJECTIVES &&
-               (strlen(objective_names[o]) != n || strncmp(objective_names[o], at, n) != 0))
-            o++;
-        if (o == N_OBJECTIVES)
-            return dnas_err_set(err, "'%.*s' is no objective: wsimclr, mimix, imix, supcon or mlm",
-                                (int)n, at);
-        if (*end == ':' && end[1] >= '0' && end[1] <= '9')
-            epochs = strtoul(end + 1, &end, 10);
-        if ((*end && *end != ',') || epochs < 1 || epochs > 1000000)
-            return dnas_err_set(err, "'%s' does not go on as NAME:EPOCHS,NAME:EPOCHS", at);
-        if (t->n_phases == DNAS_TRAIN_PHASES)
-            return dnas_err_set(err, "more than %d phases", DNAS_TRAIN_PHASES);
-        t->phases[t->n_phases++] = (struct dnas_phase){(enum dnas_objective)o, (uint32_t)epochs};
-        at = *end ? end + 1 : end;
-    }
-    return t->n_phases > 0 ? 0 : dnas_err_set(err, "no objective is named");
 }
 
 size_t dnas_train_n_ranks(const struct dnas_train_net *t)
@@ -391,8 +357,9 @@ static json_t *make_settings(const struct run *r)
     if (!j)
         DNAS_BUG("settings cannot be written");
     for (size_t i = 0; i < t->n_phases; i++)
-        json_array_append_new(phases, json_sprintf("%s:%u", objective_names[t->phases[i].objective],
-                                                   t->phases[i].epochs));
+        json_array_append_new(phases,
+                              json_sprintf("%s:%u", dnas_objective_name(t->phases[i].objective),
+                                           t->phases[i].epochs));
     json_object_set_new(j, "curriculum", phases);
     json_object_set_new(j, "compat", json_boolean(t->compat));
     json_object_set_new(j, "bf16", json_boolean(r->bf16));
@@ -592,6 +559,25 @@ static int update(struct run *r, bool *finite, struct dnas_optim_report *report,
     return 0;
 }
 
+/* A step whose batch has no loss: parameters and the optimiser stay as they are, and the log has no
+ * loss, unless it is time to validate. */
+static int pass_over(struct run *r, struct dnas_err *err)
+{
+    double validation = NAN;
+    char text[32] = "";
+
+    r->state.step++;
+    if (r->state.n_passed++ == 0 && is_first(r))
+        dnas_msg_note("step %llu: the batch has pairs of one species alone, nothing to be told "
+                      "apart: it is passed over, and so are others like it",
+                      (unsigned long long)r->state.step);
+    if (is_time_to_validate(r) && validate(r, &validation, err) != 0)
+        return -1;
+    if (isfinite(validation))
+        snprintf(text, sizeof(text), "%.9g", validation);
+    return log_line(r, err, "%llu\t\t%s\t\t\t\n", (unsigned long long)r->state.step, text);
+}
+
 static int one_step(struct run *r, struct dnas_err *err)
 {
     struct dnas_optim_report report;
@@ -600,10 +586,14 @@ static int one_step(struct run *r, struct dnas_err *err)
     double loss = NAN, validation = NAN, took_s;
     char text[32] = ""; /* nothing where there was no validation */
     bool finite;
+    int learnt =
+        dnas_train_batch_learn(r->batch, &loss, r->t->phases[phase].objective, (uint32_t)epoch,
+                               step % r->steps_an_epoch, (uint32_t)step, err);
 
-    if (dnas_train_batch_learn(r->batch, &loss, r->t->phases[phase].objective, (uint32_t)epoch,
-                               step % r->steps_an_epoch, (uint32_t)step, err) != 0)
+    if (learnt < 0)
         return dnas_err_at(err, "step %llu: ", (unsigned long long)step + 1);
+    if (learnt == 0)
+        return pass_over(r, err);
     finite = isfinite(loss);
     if (finite && update(r, &finite, &report, err) != 0)
         return -1;
@@ -616,7 +606,7 @@ static int one_step(struct run *r, struct dnas_err *err)
     if (isfinite(validation) && is_first(r))
         dnas_msg_verbose("step %llu, %s: loss %.4f, validation %.4f",
                          (unsigned long long)r->state.step,
-                         objective_names[r->t->phases[phase].objective], loss, validation);
+                         dnas_objective_name(r->t->phases[phase].objective), loss, validation);
     if (isfinite(validation))
         snprintf(text, sizeof(text), "%.9g", validation);
     return log_line(r, err, "%llu\t%.9g\t%s\t%.9g\t%.9g\t%.4g\n", (unsigned long long)r->state.step,
@@ -671,12 +661,20 @@ static int take_up(struct run *r, struct dnas_err *err)
     return 0;
 }
 
-/* Pairs of one species are not told apart, so batches of such are left out of the
- * validation of contrastive objectives; something must be left. */
-static int check_validation(const struct run *r, struct dnas_err *err)
+/* Pairs of one species are not told apart, so batches of such are passed over by contrastive
+ * objectives, and left out of their validation; something must be left. */
+static int check_species(const struct run *r, struct dnas_err *err)
 {
     size_t n = 0, n_left_out = 0;
+    bool has_negatives = false;
 
+    for (size_t i = 0; i < r->t->n_phases; i++)
+        has_negatives |= dnas_objective_has_negatives(r->t->phases[i].objective);
+    if (has_negatives && !dnas_train_batch_tells_apart(r->batch))
+        return dnas_err_set(err,
+                            "%s: all pairs to train on are of one species, and there is nothing to "
+                            "be told apart: give pairs of more species, or --no-mask-same-label",
+                            dnas_pair_source_name(r->source));
     if (has_contrast(r->t))
         n = dnas_train_batch_n_validation(r->batch, &n_left_out);
     if (n == 0 || n_left_out == 0)
@@ -701,7 +699,7 @@ static int begin(struct run *r, struct dnas_err *err)
 
     r->began_s = r->saved_s = dnas_clock_s();
     r->began_step = r->state.step;
-    if (check_validation(r, err) != 0 || open_log(r, err) != 0)
+    if (check_species(r, err) != 0 || open_log(r, err) != 0)
         return -1;
     if (r->state.step > 0)
         return 0;
@@ -721,6 +719,9 @@ static int finish(struct run *r, struct dnas_err *err)
     if (r->t->hf_folder && dnas_net_save_hf(r->t->hf_folder, r->net, &about, err) != 0)
         return -1;
     unlink(r->checkpoint_path);
+    if (r->state.n_passed > 0)
+        dnas_msg_verbose("%llu of %llu steps were passed over",
+                         (unsigned long long)r->state.n_passed, (unsigned long long)r->state.step);
     if (r->state.best_step > 0)
         dnas_msg_verbose("least validation loss %.4f after step %llu: %s", r->state.best_loss,
                          (unsigned long long)r->state.best_step, r->best_path);

@@ -21,9 +21,10 @@ static char *state_json(const struct dnas_train_state *state)
 {
     /* Infinity is no JSON. */
     json_t *best = isfinite(state->best_loss) ? json_real(state->best_loss) : json_null();
-    json_t *j = json_pack("{s:I, s:o, s:I, s:b, s:I}", "step", (json_int_t)state->step, "best_loss",
-                          best, "best_step", (json_int_t)state->best_step, "best_masked",
-                          (int)state->best_masked, "log_bytes", (json_int_t)state->log_bytes);
+    json_t *j = json_pack("{s:I, s:I, s:o, s:I, s:b, s:I}", "step", (json_int_t)state->step,
+                          "passed", (json_int_t)state->n_passed, "best_loss", best, "best_step",
+                          (json_int_t)state->best_step, "best_masked", (int)state->best_masked,
+                          "log_bytes", (json_int_t)state->log_bytes);
     char *text = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
 
     json_decref(j);
@@ -85,18 +86,20 @@ static int parse_state(struct dnas_train_state *state, struct dnas_weights *w,
     const char *made = dnas_weights_metadata(w, "settings");
     json_t *j = text ? json_loads(text, 0, NULL) : NULL,
            *saved = made ? json_loads(made, 0, NULL) : NULL;
-    json_int_t step, best_step, log_bytes;
+    json_int_t step, passed = 0, best_step, log_bytes;
     json_t *best;
     int masked = 0, status = -1;
 
     if (!saved || !j ||
-        json_unpack(j, "{s:I, s:o, s:I, s:b, s:I}", "step", &step, "best_loss", &best, "best_step",
-                    &best_step, "best_masked", &masked, "log_bytes", &log_bytes) != 0 ||
-        step < 0 || best_step < 0 || log_bytes < 0) {
+        json_unpack(j, "{s:I, s?I, s:o, s:I, s:b, s:I}", "step", &step, "passed", &passed,
+                    "best_loss", &best, "best_step", &best_step, "best_masked", &masked,
+                    "log_bytes", &log_bytes) != 0 ||
+        passed < 0 || step < passed || best_step < 0 || log_bytes < 0) {
         dnas_err_set(err, "is no checkpoint of a training run");
     } else if (compare_settings(settings, saved, err) == 0) {
         *state = (struct dnas_train_state){
             .step = (uint64_t)step,
+            .n_passed = (uint64_t)passed,
             .best_loss = json_is_number(best) ? json_number_value(best) : INFINITY,
             .best_step = (uint64_t)best_step,
             .best_masked = masked != 0,
@@ -126,7 +129,7 @@ int dnas_train_state_read(struct dnas_train_state *state, struct dnas_net *net,
     if (status != 0)
         dnas_err_set(err, "%s: %s", path, why.msg);
     else
-        optim->step = state->step;
+        optim->step = state->step - state->n_passed;
     dnas_weights_close(w);
     return status;
 }

@@ -20,6 +20,7 @@ extern "C" {
  * chance and the place in the data. */
 struct dnas_train_state {
     uint64_t step;      /* steps done */
+    uint64_t n_passed;  /* of which so many changed nothing, and are none of the optimiser's */
     double best_loss;   /* the least validation loss so far; infinity: none */
     uint64_t best_step; /* after which it was */
     bool best_masked;   /* it was that of masked tokens */

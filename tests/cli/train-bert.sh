@@ -135,6 +135,60 @@ test_validation_of_one_species() {
     expect_ok train --curriculum wsimclr:1 --no-mask-same-label -o y.safetensors only.dnas
 }
 
+# Nine pairs in ten are of one species, so that many batches of four are, and two phases tell species apart.
+make_few_species() { # make_few_species || return: f.dnas
+    make_pairs 60
+    awk -F '\t' -v OFS='\t' 'NR > 1 { $4 = NR > 41; if (NR % 10) $5 = "one" } { print }' pairs.tsv >few.tsv
+    dnas-view --from-tsv few.tsv | dnas-tokenize -q -T tok.json -o f.dnas
+}
+few_species() { # few_species ARGUMENTS...: 10 steps an epoch
+    ${in_place:-} dnas-train --arch bert -T tok.json --layers 1 --width 16 --heads 2 -b 4 --rate 1e-3 --head-rate 10 \
+        --warmup 20 --schedule linear --max-tokens 40 --no-pg "$@"
+}
+test_batches_of_one_species() {
+    local n step
+    make_few_species
+    expect_ok few_species -t 1 --curriculum wsimclr,mimix,imix,supcon,mlm --log log.tsv -o m.safetensors f.dnas
+    [ "$(grep -c 'the batch has pairs of one species alone' "$TMP/err")" = 1 ] || fail "says $(cat "$TMP/err")"
+    awk -F '\t' 'NR > 2 && $2 == "" { n++; last = $1; if ($4 $5 $6 != "") bad = 1 }
+        NR > 2 && $2 != "" && !($4 > 0 && $5 > 0) { bad = 1 }
+        END { exit bad || !(n > 10 && n < 30 && last <= 30 && NR == 52) }' log.tsv || fail "$(cat log.tsv)"
+    # The rate is of the steps that the optimiser has taken.
+    awk -F '\t' 'NR > 2 && $2 != "" && ++n <= 15 { d = $5 - 1e-3 * n / 20; if (d > 1e-9 || d < -1e-9) exit 1 }' log.tsv ||
+        fail "rates: $(cut -f 1,2,5 log.tsv)"
+    expect_ok few_species -t 3 --curriculum wsimclr,mimix,imix,supcon,mlm -o three.safetensors f.dnas
+    expect_same m.safetensors three.safetensors
+    # Without labels there is always something.
+    expect_ok few_species --no-mask-same-label --curriculum wsimclr --log log.tsv -o m.safetensors f.dnas
+    awk -F '\t' 'NR > 2 && $2 == "" { exit 1 }' log.tsv || fail "passed over: $(cat log.tsv)"
+    has_mpi || { skip_reason=; return; }
+    expect_ok few_species --dropout 0 --mix-group 2 --curriculum wsimclr,mimix --log one.tsv -o one.safetensors f.dnas
+    expect_ok mpirun -n 2 --oversubscribe --allow-run-as-root --bind-to none dnas-train --arch bert -T tok.json \
+        --layers 1 --width 16 --heads 2 -b 4 --rate 1e-3 --head-rate 10 --warmup 20 --schedule linear \
+        --max-tokens 40 --no-pg --dropout 0 --mix-group 2 --curriculum wsimclr,mimix --log two.tsv -o two.safetensors f.dnas
+    paste one.tsv two.tsv | awk -F '\t' 'NR > 2 {
+            if (($2 == "") != ($8 == "")) exit 1
+            d = $2 - $8; if (!(d <= 1e-2 * $2 && -d <= 1e-2 * $2)) exit 1 }' || fail "on 2: $(paste one.tsv two.tsv)"
+}
+test_batches_of_one_species_go_on() {
+    local pid
+    make_few_species
+    few_species -q --curriculum wsimclr:60,mimix:60 --log log.tsv -o whole.safetensors f.dnas || fail "whole"
+    in_place='exec' few_species -q --curriculum wsimclr:60,mimix:60 --log m.tsv -o m.safetensors f.dnas 2>err &
+    pid=$!
+    for _ in $(seq 400); do
+        [ -s m.tsv ] && [ "$(wc -l <m.tsv)" -gt 30 ] && break
+        sleep 0.01
+    done
+    kill -s USR1 "$pid"
+    wait "$pid"
+    [ -s m.safetensors.checkpoint ] || fail "no checkpoint: $(cat err)"
+    expect_ok few_species -q --resume --curriculum wsimclr:60,mimix:60 --log m.tsv -o m.safetensors f.dnas
+    expect_same m.safetensors whole.safetensors
+    cut -f 1-5 log.tsv >want
+    cut -f 1-5 m.tsv | cmp - want || fail "another log"
+}
+
 test_from_a_model() {
     make_pairs 120
     train --curriculum mlm:2 -o m.safetensors t.dnas || fail "pre-training"
@@ -200,10 +254,12 @@ test_refused() {
     expect_sentence 1 'cannot be' train -o no/such/m.safetensors t.dnas
     awk -F '\t' -v OFS='\t' 'NR > 1 { $5 = "one" } { print }' pairs.tsv >one.tsv
     dnas-view --from-tsv one.tsv | dnas-tokenize -q -T tok.json -o one.dnas
-    expect_sentence 1 'no pair for validation has another species' train -o m.safetensors one.dnas
+    expect_sentence 1 'one.dnas: all pairs to train on are of one species' train -o m.safetensors one.dnas
     awk -F '\t' -v OFS='\t' 'NR > 1 { $4 = 0 } { print }' one.tsv >train.tsv
     dnas-view --from-tsv train.tsv | dnas-tokenize -q -T tok.json -o train.dnas
-    expect_sentence 1 'has no negatives' train -o m.safetensors train.dnas
+    expect_sentence 1 'train.dnas: all pairs to train on are of one species' train -o m.safetensors train.dnas
+    expect_ok train --curriculum supcon,mlm -o m.safetensors train.dnas
+    rm m.safetensors
     expect_ok train --no-mask-same-label -o m.safetensors one.dnas
     [ ! -e m.safetensors.part ] || fail "a part is left"
 }
