@@ -13,6 +13,15 @@ make_pairs() { # make_pairs PAIRS [VALIDATION [LETTERS [TOKENS]]]: t.dnas of so 
         dnas-tokenize -q --train "${4:-60}" pairs.fa -o tok.json &&
         dnas-tokenize -q -T tok.json pairs.dnas -o t.dnas || fail "no pairs"
 }
+expect_near() { # expect_near LOG LOG TOLERANCE: losses, norms and rates, step by step, relative
+    paste "$1" "$2" | awk -F '\t' -v t="$3" '
+        NR == 1 { next }
+        { for (i = 1; i <= 5; i++) {
+              a = $i; b = $(i + 6); d = a - b; s = t * (a < 0 ? -a : a)
+              if ((a == "") != (b == "") || !(d <= s && -d <= s)) { print NR, i, a, b; exit 1 } }
+          n++ }
+        END { exit !n }' >where || fail "$1 and $2 differ at $(cat where): $(paste "$1" "$2")"
+}
 has_mpi() {
     if ! command -v mpirun >/dev/null || [[ $(ldd "$BUILD/bin/dnas-train") != *libmpi* ]]; then
         skip "no MPI"

@@ -20,15 +20,6 @@ train() { # train ARGUMENTS...: a network of one layer, two steps an epoch; with
     ${in_place:-} dnas-train -q --arch bert -T tok.json --layers 1 --width 16 --heads 1 -b 4 --rate 1e-3 \
         --head-rate 10 --max-tokens 32 --no-pg "$@"
 }
-expect_near() { # expect_near LOG LOG TOLERANCE: losses, norms and rates, step by step, relative
-    paste "$1" "$2" | awk -F '\t' -v t="$3" '
-        NR == 1 { next }
-        { for (i = 1; i <= 5; i++) {
-              a = $i; b = $(i + 6); d = a - b; s = t * (a < 0 ? -a : a)
-              if ((a == "") != (b == "") || !(d <= s && -d <= s)) { print NR, i, a, b; exit 1 } }
-          n++ }
-        END { exit !n }' >where || fail "$1 and $2 differ at $(cat where): $(paste "$1" "$2")"
-}
 
 # In f32 all is the CPU's but the order of sums.
 test_beside_the_cpu() {

@@ -57,6 +57,18 @@ in_chunks() { # in_chunks BYTES ARGUMENTS...: both ways on GPUs of so little mem
     both_ways 2 "${small[@]}" "$@"
 }
 
+# One process has the same losses, up to the order of sums.
+test_beside_one() {
+    use_emulated || return
+    small+=(--mix-group 1 --precision f32 --curriculum 'wsimclr,mimix,mlm')
+    dnas-train -q --arch bert -T tok.json --width 16 --rate 1e-3 --head-rate 10 --max-tokens 32 --no-pg -t 1 \
+        "${small[@]}" --log one.tsv -o one.safetensors t.dnas || fail "alone"
+    for n in 2 3; do
+        expect_ranks $n "${small[@]}" --exchange nccl --log $n.tsv -o $n.safetensors t.dnas
+        expect_near one.tsv $n.tsv 5e-3
+    done
+}
+
 # Where not all of a batch fits, layers are whole after the last of several chunks.
 test_same_bytes_in_chunks() {
     use_emulated 2 200 || return
