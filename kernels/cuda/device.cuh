@@ -23,7 +23,9 @@ struct dnas_cuda {
     void *scratch; /* training.cuh */
     size_t scratch_bytes;
     bool wait_each; /* DNAS_CUDA_SYNC=1: wait after each launch, which tells whose an error is */
-    bool is_lost;   /* work hangs there for good: nothing may wait for it, not even to free memory */
+    struct dnas_cuda_ranks *ranks; /* whose sums may be under way; NULL: none */
+    /* Work hangs there for good: nothing may wait for it, not even to free memory. */
+    bool is_lost;
     char error[512];
 };
 

@@ -8,20 +8,20 @@
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
 #define BUILD                                                                                      \
-    "CUDA " TEXT(__CUDACC_VER_MAJOR__) "." TEXT(__CUDACC_VER_MINOR__) ", sm_80 sm_90 compute_90" NO_NCCL
+    "CUDA " TEXT(__CUDACC_VER_MAJOR__) "." TEXT(__CUDACC_VER_MINOR__) ", sm_80 sm_90 compute_90"
+#else
+#define BUILD "emulated"
+#endif
 #if __has_include(<nccl.h>)
 #define NO_NCCL ""
 #else
 #define NO_NCCL ", without NCCL"
 #endif
-#else
-#define BUILD "emulated"
-#endif
 
 static const struct dnas_cuda_api table = {
     .abi = DNAS_CUDA_ABI,
     .size_bytes = sizeof(struct dnas_cuda_api),
-    .build = BUILD,
+    .build = BUILD NO_NCCL,
     .count = dnas_cuda_count,
     .open = dnas_cuda_open,
     .close = dnas_cuda_close,
