@@ -13,6 +13,7 @@
 
 #include "kernels/cuda/product.cuh"
 #include "kernels/cuda/tensor_map.cuh"
+#include "kernels/cuda/training.cuh"
 
 struct dnas_cuda_mark {
     cudaEvent_t event;
@@ -191,9 +192,18 @@ void *dnas_cuda_alloc(struct dnas_cuda *d, size_t bytes)
     return dnas_cuda_check(d, e, "cudaMalloc", __FILE__, __LINE__) ? p : nullptr;
 }
 
+/* CUDA waits for all queues before it frees; for one with sums over processes that may be for
+ * ever, so these are waited for here. */
+static bool can_free(struct dnas_cuda *d)
+{
+    if (d->ranks && !d->is_lost)
+        dnas_cuda_ranks_wait(d->ranks);
+    return !d->is_lost;
+}
+
 void dnas_cuda_free(struct dnas_cuda *d, void *p)
 {
-    if (!p || d->is_lost)
+    if (!p || !can_free(d))
         return;
     dnas_cuda_wait(d);
     CUDA_CHECK(d, cudaFree(p));
@@ -216,7 +226,7 @@ void *dnas_cuda_host_alloc(struct dnas_cuda *d, size_t bytes)
 
 void dnas_cuda_host_free(struct dnas_cuda *d, void *p)
 {
-    if (!p || d->is_lost)
+    if (!p || !can_free(d))
         return;
     dnas_cuda_wait(d);
     CUDA_CHECK(d, cudaFreeHost(p));

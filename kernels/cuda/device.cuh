@@ -25,7 +25,9 @@ struct dnas_cuda {
     bool sm90;      /* kernels for compute capability 9.0 are asked for, and fit */
     void *encode;   /* what makes maps for them (tensor_map.cuh) */
     bool wait_each; /* DNAS_CUDA_SYNC=1: wait after each launch, which tells whose an error is */
-    bool is_lost; /* work hangs there for good: nothing may wait for it, not even to free memory */
+    struct dnas_cuda_ranks *ranks; /* whose sums may be under way; NULL: none */
+    /* Work hangs there for good: nothing may wait for it, not even to free memory. */
+    bool is_lost;
     char error[512];
 };
 

@@ -259,6 +259,7 @@ static void release(struct dnas_cuda_ranks *r)
 {
     struct dnas_cuda *d = r->d;
 
+    d->ranks = nullptr;
     if (!d->is_lost) {
         cudaSetDevice(d->index);
         if (r->queue)
@@ -325,8 +326,10 @@ struct dnas_cuda_ranks *dnas_cuda_ranks_join(struct dnas_cuda *d, const struct d
     }
     r->d = d;
     r->j = *j;
-    if (take_memory(r) && join(r))
+    if (take_memory(r) && join(r)) {
+        d->ranks = r;
         return r;
+    }
     release(r);
     return nullptr;
 }

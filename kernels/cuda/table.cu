@@ -9,20 +9,20 @@
 #define TEXT(x) TEXT_OF(x)
 #define BUILD                                                                                      \
     "CUDA " TEXT(__CUDACC_VER_MAJOR__) "." TEXT(                                                   \
-        __CUDACC_VER_MINOR__) ", sm_80 sm_90 sm_90a compute_90" NO_NCCL
+        __CUDACC_VER_MINOR__) ", sm_80 sm_90 sm_90a compute_90"
+#else
+#define BUILD "emulated"
+#endif
 #if __has_include(<nccl.h>)
 #define NO_NCCL ""
 #else
 #define NO_NCCL ", without NCCL"
 #endif
-#else
-#define BUILD "emulated"
-#endif
 
 static struct dnas_cuda_api table = {
     .abi = DNAS_CUDA_ABI,
     .size_bytes = sizeof(struct dnas_cuda_api),
-    .build = BUILD,
+    .build = BUILD NO_NCCL,
     .count = dnas_cuda_count,
     .open = dnas_cuda_open,
     .close = dnas_cuda_close,
@@ -83,6 +83,6 @@ static struct dnas_cuda_api table = {
 extern "C" __attribute__((visibility("default"))) const struct dnas_cuda_api *dnas_cuda_table(void)
 {
     if (dnas_cuda_sm90_wanted())
-        table.build = BUILD ", DNAS_CUDA_KERNELS=sm90";
+        table.build = BUILD NO_NCCL ", DNAS_CUDA_KERNELS=sm90";
     return &table;
 }

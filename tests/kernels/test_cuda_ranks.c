@@ -164,6 +164,26 @@ static void errors(struct rank *r)
     fails(r, 60, NULL, "NCCL, with 2 ranks: unhandled system error");
 }
 
+/* To free memory is to wait for all queues. */
+static void frees(struct rank *r)
+{
+    double began;
+    void *x, *other;
+
+    CHECK(join(r, 1, NULL));
+    x = gpu_room(2500 * sizeof(float));
+    other = gpu_room(100);
+    gpu->zero(dev, x, 2500 * sizeof(float));
+    gpu->ranks_sum(r->group, x, 2500);
+    began = dnas_clock_s();
+    gpu->free(dev, other);
+    CHECK(dnas_clock_s() - began < 20);
+    if (!strstr(gpu->error(dev), "of 2 has waited 1 s for the others"))
+        CHECK_FAIL("rank %d says '%s'", r->rank, gpu->error(dev));
+    gpu->ranks_drop(r->group);
+    gpu->free(dev, x);
+}
+
 static void hangs(struct rank *r)
 {
     fails(r, 1, NULL, "of 2 has waited 1 s for the others: one of them has ended or hangs");
@@ -369,6 +389,7 @@ static void test_a_rank_that_hangs(void)
     NEEDS_EMULATOR(2);
     expect_fault("hang:1", "1", hangs);
     expect_fault("hang:6", NULL, hangs);
+    expect_fault("hang:5", NULL, frees);
 }
 
 /* The abort hangs, too, and is left: memory of the device is given up with it. */
