@@ -501,6 +501,8 @@ GPU_TEST(test_linear_none_for_few)
     gpu->linear_fwd(dev, out, x, x, NULL, NULL, 1, N, N, DNAS_CUDA_F32);
     CHECK_INT(gpu->wait(dev), -1);
     CHECK(strstr(gpu->error(dev), "CUBLAS_STATUS_NOT_SUPPORTED") != NULL);
+    gpu->free(dev, x);
+    gpu->free(dev, out);
     gpu->close(dev);
     unsetenv("DNAS_EMULATED_REFUSE");
     dev = gpu->open(0, why, sizeof(why));
