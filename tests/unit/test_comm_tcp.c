@@ -272,6 +272,14 @@ static int n_sockets(pid_t pid)
     return n;
 }
 
+/* Waits until a rank that listens has let another one in, and a little for what they say. */
+static void await_guest(pid_t pid)
+{
+    for (int i = 0; i < 3000 && n_sockets(pid) < 2; i++)
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    nanosleep(&(struct timespec){1, 0}, NULL);
+}
+
 /* ---- together ---- */
 
 static void expect_well(int n, const char *folder)
@@ -359,9 +367,7 @@ static void test_killed_before_all_came(void)
     start(&r, 0);
     await_notice(&r, &notice);
     start(&r, 1);
-    for (int i = 0; i < 3000 && n_sockets(r.pid[0]) < 2; i++)
-        nanosleep(&(struct timespec){0, 10000000}, NULL);
-    nanosleep(&(struct timespec){1, 0}, NULL); /* until it has been heard, too */
+    await_guest(r.pid[0]);
     kill(r.pid[1], SIGKILL);
     r.n = 2;
     end(&r);
@@ -379,9 +385,7 @@ static void test_first_is_killed(void)
     start(&r, 0);
     await_notice(&r, &notice);
     start(&r, 1);
-    for (int i = 0; i < 3000 && n_sockets(r.pid[0]) < 2; i++)
-        nanosleep(&(struct timespec){0, 10000000}, NULL);
-    nanosleep(&(struct timespec){1, 0}, NULL);
+    await_guest(r.pid[0]);
     kill(r.pid[0], SIGKILL);
     r.n = 2;
     end(&r);
@@ -601,9 +605,7 @@ static void test_same_number_twice(void)
     start(&r, 0);
     await_notice(&r, &n);
     start(&r, 1);
-    for (int i = 0; i < 3000 && n_sockets(r.pid[0]) < 2; i++)
-        nanosleep(&(struct timespec){0, 10000000}, NULL);
-    nanosleep(&(struct timespec){1, 0}, NULL);
+    await_guest(r.pid[0]);
     start_as(&r, 2, 1, 3);
     waitpid(r.pid[2], &r.status[2], 0);
     r.said[2] = file_read(said_name(2), NULL);
