@@ -42,7 +42,7 @@ static int last_is_killed(struct dnas_comm *c)
     struct dnas_err err = {""};
 
     if (dnas_comm_barrier(c, &err) != 0)
-        return 98;
+        return fails_together(c, &err); /* noticed already */
     if (dnas_comm_rank(c) == dnas_comm_n_ranks(c) - 1)
         raise(SIGKILL);
     return dnas_comm_barrier(c, &err) == 0 ? 97 : fails_together(c, &err);
@@ -57,8 +57,8 @@ static int last_is_killed_after_its_part(struct dnas_comm *c)
     char all[MAX_RANKS], mine = 0;
 
     if (dnas_comm_barrier(c, &err) != 0)
-        return 98;
-    if (rank == 1) { /* at work on something long */
+        return fails_together(c, &err); /* noticed already */
+    if (rank == 1) {                    /* at work on something long */
         nanosleep(&(struct timespec){4, 0}, NULL);
         return dnas_comm_look(c, &err) == 0 ? 96 : fails_together(c, &err);
     }
@@ -76,7 +76,7 @@ static int last_is_killed_in_a_sum(struct dnas_comm *c)
     struct dnas_err err = {""};
 
     if (dnas_comm_barrier(c, &err) != 0)
-        return 98;
+        return fails_together(c, &err); /* noticed already */
     if (dnas_comm_rank(c) == dnas_comm_n_ranks(c) - 1) {
         nanosleep(&(struct timespec){0, 200000000}, NULL);
         raise(SIGKILL);
